@@ -1,0 +1,146 @@
+#!/usr/bin/env node
+// Compiles the TypeScript to dist/ and the native part to native/build/, each only when its sources changed, one
+// process at a time. Idempotent. Without a C compiler the native part is left out: the simulator runs, unchecked.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const lock = join(root, '.hakmem-build.lock');
+const typescript = {
+  name: 'TypeScript',
+  stamp: join(root, 'dist', '.stamp'),
+  folders: ['traces', 'sim', 'native', 'experiments'],
+  extensions: ['.ts'],
+  extra: ['tsconfig.json', 'tsconfig.build.json', 'package.json'],
+};
+const native = {
+  name: 'native part',
+  stamp: join(root, 'native', 'build', '.stamp'),
+  folders: ['native'],
+  extensions: ['.c', '.h', '.cc', 'Makefile'],
+  extra: [],
+};
+
+/** Builds what is stale. Throws where TypeScript does not compile. */
+export function build() {
+  if (fresh(typescript) && (fresh(native) || !hasCompiler())) return;
+  const release = takeLock();
+  try {
+    if (!fresh(typescript)) buildTypescript();
+    if (!fresh(native) && hasCompiler()) buildNative();
+  } finally {
+    release();
+  }
+}
+
+/** What the sources are: names, sizes and times, in one digest. */
+function digest(part) {
+  const hash = createHash('sha256');
+  const add = (path) => {
+    const { size, mtimeMs } = statSync(path);
+    hash.update(`${path} ${size} ${mtimeMs}\n`);
+  };
+  const walk = (folder) => {
+    for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) {
+        if (entry.name !== 'build') walk(path);
+      } else if (part.extensions.some((extension) => entry.name.endsWith(extension))) add(path);
+    }
+  };
+  for (const folder of part.folders) if (existsSync(join(root, folder))) walk(join(root, folder));
+  for (const file of part.extra) if (existsSync(join(root, file))) add(join(root, file));
+  return hash.digest('hex');
+}
+
+function fresh(part) {
+  if (!existsSync(part.stamp)) return false;
+  // An installed package carries dist/ without the sources it came from: then dist/ is what there is.
+  if (part === typescript && !existsSync(join(root, 'tsconfig.json'))) return true;
+  return readFileSync(part.stamp, 'utf8') === digest(part);
+}
+
+function buildTypescript() {
+  const tsc = join(root, 'node_modules', '.bin', 'tsc');
+  if (!existsSync(tsc)) throw new Error('hakmem: the TypeScript compiler is missing: run "npm ci" first');
+  process.stderr.write('hakmem: compiling TypeScript\n');
+  const before = digest(typescript);
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  run(tsc, ['-p', join(root, 'tsconfig.build.json')], 'TypeScript did not compile');
+  writeFileSync(typescript.stamp, before);
+}
+
+function buildNative() {
+  if (!existsSync(join(root, 'native', 'Makefile'))) return;
+  process.stderr.write('hakmem: compiling the native part\n');
+  const before = digest(native);
+  run('make', ['-s', '-j2', '-C', join(root, 'native')], 'the native part did not compile');
+  mkdirSync(dirname(native.stamp), { recursive: true });
+  writeFileSync(native.stamp, before);
+}
+
+function run(command, args, message) {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status === 0) return;
+  process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
+  throw new Error(`hakmem: ${message}`);
+}
+
+function hasCompiler() {
+  const folders = (process.env.PATH ?? '').split(':');
+  return ['cc', 'c++', 'make'].every((tool) => folders.some((folder) => existsSync(join(folder, tool))));
+}
+
+/** Waits for its turn. A lock whose process is gone is taken over. */
+function takeLock() {
+  for (;;) {
+    try {
+      const descriptor = openSync(lock, 'wx');
+      writeSync(descriptor, String(process.pid));
+      closeSync(descriptor);
+      return () => rmSync(lock, { force: true });
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    let holder = 0;
+    try {
+      holder = Number(readFileSync(lock, 'utf8'));
+    } catch {
+      continue;
+    }
+    if (holder > 0 && !alive(holder)) rmSync(lock, { force: true });
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+  }
+}
+
+function alive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    build();
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,39 @@
+/** The command line: reads arguments, runs one subcommand, turns errors into one line and an exit code. */
+import { Command, CommanderError } from 'commander';
+import { discardUnfinished } from '../traces/file.ts';
+import { exit_codes, exitCodeOf } from './command.ts';
+import { commands } from './commands.ts';
+
+/** Runs the command line `args` (without node and script) and returns the exit code. */
+export async function main(args: readonly string[], version: string): Promise<number> {
+  const program = new Command('hakmem')
+    .description('Which allocator policy costs my program least, and is that really true?')
+    .version(version)
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const add of commands) add(program);
+  for (const command of program.commands) command.exitOverride();
+  process.exitCode = exit_codes.holds;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      discardUnfinished();
+      process.exit(exit_codes.interrupted);
+    });
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exit_codes.holds);
+    throw error;
+  });
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode ?? exit_codes.holds);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exit_codes.holds : exit_codes.bad_input;
+    }
+    const code = exitCodeOf(error);
+    if (code === undefined) throw error;
+    process.stderr.write(`hakmem: ${(error as Error).message.replaceAll('\n', ' ')}\n`);
+    return code;
+  }
+}

@@ -1,0 +1,118 @@
+/** The one file of traces/ that touches a disk: reading in pieces, and writing that is whole or not there at all. */
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import type { ByteSink, ByteSource } from './hak.ts';
+import { HakWriter } from './hak.ts';
+import { type Chunk, type Origin, type Statistics, TraceError } from './trace.ts';
+
+/** A file as bytes; one buffer is reused. Throws TraceError where it cannot be read or is no file. */
+export class FileSource implements ByteSource {
+  readonly path: string;
+  readonly length: number;
+  private readonly descriptor: number;
+  private buffer = new Uint8Array(64 * 1024);
+
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.descriptor = openSync(path, 'r');
+    } catch (error) {
+      throw new TraceError(path, '', reason(error));
+    }
+    const stat = fstatSync(this.descriptor);
+    if (!stat.isFile()) {
+      closeSync(this.descriptor);
+      throw new TraceError(path, '', stat.isDirectory() ? 'a directory; wanted a trace file' : 'not a regular file');
+    }
+    this.length = stat.size;
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    if (offset + length > this.length)
+      throw new TraceError(
+        this.path,
+        `byte ${this.length}`,
+        `the file ends here; ${offset + length} bytes were wanted`,
+      );
+    if (length > this.buffer.length) this.buffer = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const count = readSync(this.descriptor, this.buffer, done, length - done, offset + done);
+      if (count === 0) throw new TraceError(this.path, `byte ${offset + done}`, 'the file shrank while it was read');
+      done += count;
+    }
+    return this.buffer.subarray(0, length);
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+}
+
+/** Temporary files of this process that are not yet renamed; `discardUnfinished` removes them. */
+const unfinished = new Set<string>();
+
+/** Removes what an interrupted write left: for signal handlers. */
+export function discardUnfinished(): void {
+  for (const path of unfinished) rmSync(path, { force: true });
+}
+
+/**
+ * Writes `path` through a temporary file beside it, renamed only when `write` returned. Whatever goes wrong, `path` is
+ * what it was before.
+ */
+export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): T {
+  const temporary = `${path}.${process.pid}.tmp`;
+  let descriptor: number;
+  try {
+    descriptor = openSync(temporary, 'w');
+  } catch (error) {
+    throw new TraceError(path, '', `cannot be written: ${reason(error)}`);
+  }
+  unfinished.add(temporary);
+  let open = true;
+  try {
+    const result = write({
+      append: (bytes) => writeAll(descriptor, bytes, null),
+      rewriteStart: (bytes) => writeAll(descriptor, bytes, 0),
+    });
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+    open = false;
+    renameSync(temporary, path);
+    return result;
+  } finally {
+    if (open) closeSync(descriptor);
+    rmSync(temporary, { force: true });
+    unfinished.delete(temporary);
+  }
+}
+
+/**
+ * Writes a trace to `path` as `.hak`, whole or not at all. `chunks` is read once; `originAfter` is asked when the last
+ * chunk is written, for importers learn what was lost only then.
+ */
+export function writeHak(
+  path: string,
+  chunks: Iterable<Chunk>,
+  columns: { time: boolean; sites: boolean; touch: boolean },
+  originAfter: () => Origin,
+): Statistics {
+  return writeAtomically(path, (sink) => {
+    const writer = new HakWriter(path, sink, columns);
+    for (const chunk of chunks) writer.add(chunk);
+    return writer.finish(originAfter());
+  });
+}
+
+function writeAll(descriptor: number, bytes: Uint8Array, position: number | null): void {
+  let done = 0;
+  while (done < bytes.length)
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position === null ? null : position + done);
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'no such file';
+  if (code === 'EACCES') return 'permission denied';
+  return message;
+}

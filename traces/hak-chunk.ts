@@ -1,0 +1,402 @@
+/**
+ * One chunk of a `.hak` file: columns to bytes and back (docs/FORMAT.md). The C core reads the same in core/hakfile.c.
+ *
+ * Objects need no ids: an allocation takes the next slot by a rule both sides know, and a free says how many allocations
+ * ago its block came. A chunk starts with the set of live slots, so each can be read on its own.
+ */
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { Slots } from './slots.ts';
+import { type Chunk, limits, op, TraceError } from './trace.ts';
+
+/** Layout constants, shared with the C core through the generated header. */
+export const layout = {
+  version: 1,
+  preamble_bytes: 64,
+  frame_bytes: 32,
+  flag_time: 1,
+  flag_sites: 2,
+  flag_touch: 4,
+  /** A row of the operation stream: 3 bits of operation, 5 bits of hint. */
+  op_switch_thread: 5,
+  hint_escape: 0,
+  hint_size_max: 28,
+  hint_recent_first: 29,
+  hint_distance_max: 30,
+  hint_same_distance: 31,
+  hint_thread_max: 30,
+  recents: 3,
+  size_unit_bytes: 8,
+} as const;
+
+const recent_mask = 3;
+
+export class ChunkEncoder {
+  private readonly flags: number;
+  private readonly slots = new Slots();
+  /** The file's slot of each slot of the caller, and whether it is live. */
+  private file_slot = new Uint32Array(1024);
+  private live = new Uint8Array(1024);
+  private last_index = new Int32Array(1024);
+  private last_time_ns = 0;
+  private thread = 0;
+  private readonly ops = new ByteWriter();
+  private readonly sizes = new ByteWriter();
+  private readonly frees = new ByteWriter();
+  private readonly aligns = new ByteWriter();
+  private readonly sites = new ByteWriter();
+  private readonly times = new ByteWriter();
+  private readonly touched = new ByteWriter();
+
+  constructor(flags: number) {
+    this.flags = flags;
+  }
+
+  /** Slots the file needs, so far. */
+  get objects(): number {
+    return this.slots.high;
+  }
+
+  /** Bytes of one chunk. Throws TraceError on rows that no legal trace holds. */
+  encode(path: string, chunk: Chunk): { payload: Uint8Array; first_time_ns: number } {
+    const { ops, sizes, frees, aligns, sites, times, touched, slots } = this;
+    for (const stream of [ops, sizes, frees, aligns, sites, times, touched]) stream.clear();
+    const snapshot = this.snapshot();
+    this.last_index.fill(-1);
+    this.thread = -1;
+    const recent = [0, 0, 0, 0];
+    let recent_at = 0;
+    let index = 0;
+    let same_distance = 0;
+    let last_touched = -1;
+    const first_time_ns = chunk.time_ns[0];
+    let last_time_ns = first_time_ns;
+    if (first_time_ns < this.last_time_ns) throw refuse(path, chunk, 0, 'time that runs backwards');
+    for (let row = 0; row < chunk.length; row += 1) {
+      const kind = chunk.op[row];
+      const caller_slot = chunk.object[row];
+      if (chunk.thread[row] !== this.thread) this.switchThread(chunk.thread[row]);
+      if (kind === op.free) {
+        if (caller_slot >= this.live.length || this.live[caller_slot] === 0)
+          throw refuse(path, chunk, row, `free of object ${caller_slot}, which is not live`);
+        const slot = this.file_slot[caller_slot];
+        const allocated = this.last_index[slot];
+        const distance = allocated < 0 ? 0 : index - allocated;
+        if (distance > 0 && distance <= layout.hint_distance_max) {
+          ops.byte(op.free | (distance << 3));
+        } else if (distance > 0 && distance === same_distance) {
+          ops.byte(op.free | (layout.hint_same_distance << 3));
+        } else {
+          ops.byte(op.free);
+          if (this.reference(slot, distance)) same_distance = distance;
+        }
+        this.live[caller_slot] = 0;
+        slots.give(slot);
+      } else {
+        const size_bytes = chunk.size_bytes[row];
+        if (!(size_bytes >= 0 && size_bytes < limits.size_bytes && Number.isInteger(size_bytes)))
+          throw refuse(path, chunk, row, `a size of ${size_bytes}; sizes are whole bytes below 2^47`);
+        let slot: number;
+        if (kind === op.realloc) {
+          if (caller_slot >= this.live.length || this.live[caller_slot] === 0)
+            throw refuse(path, chunk, row, `realloc of object ${caller_slot}, which is not live`);
+          slot = this.file_slot[caller_slot];
+        } else if (kind < op.realloc) {
+          if (caller_slot >= this.live.length) this.grow(caller_slot + 1);
+          if (this.live[caller_slot] === 1)
+            throw refuse(path, chunk, row, `object ${caller_slot} allocated twice without a free`);
+          slot = slots.take();
+          if (slot >= this.last_index.length) this.growIndex(slot + 1);
+          this.file_slot[caller_slot] = slot;
+          this.live[caller_slot] = 1;
+        } else {
+          throw refuse(path, chunk, row, `operation ${kind}; operations are 0 to ${op.free}`);
+        }
+        ops.byte(kind | (this.sizeHint(size_bytes, recent, recent_at) << 3));
+        recent[recent_at & recent_mask] = size_bytes;
+        recent_at += 1;
+        if (kind === op.realloc) {
+          const allocated = this.last_index[slot];
+          this.reference(slot, allocated < 0 ? 0 : index - allocated);
+        }
+        if (kind === op.aligned) aligns.byte(31 - Math.clz32(chunk.align[row] || 1));
+        if (this.flags & layout.flag_sites) sites.varint(chunk.site[row]);
+        this.last_index[slot] = index;
+        index += 1;
+        if (this.flags & layout.flag_touch && chunk.touched_pages[row] !== limits.unknown) {
+          touched.varint(row - last_touched);
+          touched.varint(chunk.touched_pages[row]);
+          last_touched = row;
+        }
+      }
+      if (this.flags & layout.flag_time) {
+        const time_ns = chunk.time_ns[row];
+        if (!(time_ns >= last_time_ns && time_ns <= Number.MAX_SAFE_INTEGER))
+          throw refuse(path, chunk, row, 'time that runs backwards');
+        times.varint(time_ns - last_time_ns);
+        last_time_ns = time_ns;
+      }
+    }
+    this.last_time_ns = last_time_ns;
+    slots.canonicalise();
+    const out = new ByteWriter();
+    for (const stream of [snapshot, ops, sizes, frees, aligns, sites, times, touched]) {
+      out.varint(stream.length);
+      out.append(stream);
+    }
+    return { payload: out.take(), first_time_ns };
+  }
+
+  private switchThread(thread: number): void {
+    this.thread = thread;
+    const small = thread <= layout.hint_thread_max;
+    this.ops.byte(layout.op_switch_thread | ((small ? thread : layout.hint_thread_max + 1) << 3));
+    if (!small) this.ops.varint(thread);
+  }
+
+  /** Names a block by the shorter of its distance and its slot; true where it was the distance. */
+  private reference(slot: number, distance: number): boolean {
+    const near = distance > 0 && distance <= slot;
+    this.frees.varint(near ? distance * 2 : slot * 2 + 1);
+    return near;
+  }
+
+  private sizeHint(size_bytes: number, recent: readonly number[], recent_at: number): number {
+    if (size_bytes > 0 && size_bytes % layout.size_unit_bytes === 0) {
+      const units = size_bytes / layout.size_unit_bytes;
+      if (units <= layout.hint_size_max) return units;
+    }
+    for (let back = 1; back <= layout.recents; back += 1)
+      if (recent_at >= back && recent[(recent_at - back) & recent_mask] === size_bytes)
+        return layout.hint_recent_first + back - 1;
+    this.sizes.varint(size_bytes);
+    return layout.hint_escape;
+  }
+
+  /** Runs of live and free slots, live first. */
+  private snapshot(): ByteWriter {
+    const live = new Uint8Array(this.slots.high);
+    for (let caller_slot = 0; caller_slot < this.live.length; caller_slot += 1)
+      if (this.live[caller_slot] === 1) live[this.file_slot[caller_slot]] = 1;
+    const runs = new ByteWriter();
+    runs.varint(live.length);
+    for (let at = 0, state = 1; at < live.length; state ^= 1) {
+      const start = at;
+      while (at < live.length && live[at] === state) at += 1;
+      runs.varint(at - start);
+    }
+    return runs;
+  }
+
+  private grow(objects: number): void {
+    const length = Math.max(objects, this.live.length * 2);
+    const wider_slots = new Uint32Array(length);
+    wider_slots.set(this.file_slot);
+    this.file_slot = wider_slots;
+    const wider_live = new Uint8Array(length);
+    wider_live.set(this.live);
+    this.live = wider_live;
+  }
+
+  private growIndex(objects: number): void {
+    const wider = new Int32Array(Math.max(objects, this.last_index.length * 2)).fill(-1);
+    wider.set(this.last_index);
+    this.last_index = wider;
+  }
+}
+
+export class ChunkDecoder {
+  private readonly path: string;
+  private readonly flags: number;
+  private readonly objects: number;
+  private readonly site_count: number;
+  private readonly slots = new Slots();
+  private live: Uint8Array;
+  private readonly slot_at = new Uint32Array(limits.chunk_events);
+  private started = false;
+
+  /** `objects` and `sites` bound the slots and site indexes that may occur. */
+  constructor(path: string, flags: number, objects: number, sites: number) {
+    this.path = path;
+    this.flags = flags;
+    this.objects = objects;
+    this.site_count = sites;
+    this.live = new Uint8Array(objects);
+  }
+
+  /** Forgets what came before: the next chunk need not follow the last. */
+  seek(): void {
+    this.started = false;
+  }
+
+  /** Fills `chunk` with `events` rows from `payload`. */
+  decode(payload: Uint8Array, chunk: Chunk, first_event: number, events: number, first_time_ns: number): void {
+    const reader = new ByteReader(payload);
+    const streams = Array.from({ length: 8 }, () => {
+      const length = reader.varint();
+      const stream = reader.slice(length);
+      if (stream === undefined) throw this.broken(first_event, 'a stream that ends beyond its chunk');
+      return stream;
+    });
+    if (!reader.done || reader.overrun) throw this.broken(first_event, 'bytes after the last stream of a chunk');
+    const [snapshot, ops, sizes, frees, aligns, sites, times, touched] = streams;
+    this.restore(snapshot, first_event);
+    const { live, slots, slot_at, flags, objects, site_count } = this;
+    const with_time = (flags & layout.flag_time) !== 0;
+    const with_sites = (flags & layout.flag_sites) !== 0;
+    const bytes = ops.bytes;
+    let at = ops.at;
+    const end = ops.end;
+    let index = 0;
+    let thread = 0;
+    let same_distance = 0;
+    let recent_1 = 0;
+    let recent_2 = 0;
+    let recent_3 = 0;
+    let time_ns = first_time_ns;
+    chunk.first_event = first_event;
+    chunk.length = events;
+    chunk.touched_pages.fill(limits.unknown, 0, events);
+    for (let row = 0; row < events; row += 1) {
+      if (at >= end) throw this.broken(first_event + row, 'too few operations for its chunk');
+      let byte = bytes[at];
+      at += 1;
+      while ((byte & 7) === layout.op_switch_thread) {
+        thread = byte >>> 3;
+        if (thread > layout.hint_thread_max) {
+          ops.at = at;
+          thread = ops.varint();
+          at = ops.at;
+          if (thread > limits.unknown) throw this.broken(first_event + row, `thread ${thread}, beyond 32 bits`);
+        }
+        if (at >= end) throw this.broken(first_event + row, 'too few operations for its chunk');
+        byte = bytes[at];
+        at += 1;
+      }
+      const kind = byte & 7;
+      const hint = byte >>> 3;
+      let slot: number;
+      if (kind === op.free) {
+        let distance = hint;
+        if (hint === layout.hint_same_distance) distance = same_distance;
+        else if (hint === layout.hint_escape) {
+          const reference = frees.varint();
+          if (reference % 2 === 0) same_distance = reference / 2;
+          distance = reference % 2 === 0 ? same_distance : -(reference + 1) / 2;
+        }
+        if (distance < 0) slot = -distance - 1;
+        else slot = distance > 0 && distance <= index ? slot_at[index - distance] : objects;
+        if (slot >= objects || live[slot] === 0)
+          throw this.broken(first_event + row, `free of object ${slot}, which is not live`);
+        live[slot] = 0;
+        slots.give(slot);
+        chunk.size_bytes[row] = 0;
+        chunk.align[row] = 0;
+        chunk.site[row] = 0;
+      } else {
+        if (kind > op.free) throw this.broken(first_event + row, `operation ${kind}; operations are 0 to ${op.free}`);
+        let size_bytes: number;
+        if (hint === layout.hint_escape) size_bytes = sizes.varint();
+        else if (hint <= layout.hint_size_max) size_bytes = hint * layout.size_unit_bytes;
+        else if (hint === layout.hint_recent_first) size_bytes = recent_1;
+        else if (hint === layout.hint_recent_first + 1) size_bytes = recent_2;
+        else size_bytes = recent_3;
+        if (size_bytes >= limits.size_bytes)
+          throw this.broken(first_event + row, `a size of ${size_bytes} bytes; sizes are below 2^47`);
+        recent_3 = recent_2;
+        recent_2 = recent_1;
+        recent_1 = size_bytes;
+        if (kind === op.realloc) {
+          const reference = frees.varint();
+          const distance = reference / 2;
+          if (reference % 2 === 1) slot = (reference - 1) / 2;
+          else slot = distance > 0 && distance <= index ? slot_at[index - distance] : objects;
+          if (slot >= objects || live[slot] === 0)
+            throw this.broken(first_event + row, `realloc of object ${slot}, which is not live`);
+        } else {
+          slot = slots.take();
+          if (slot >= objects) throw this.broken(first_event + row, `object ${slot} of only ${objects}`);
+          live[slot] = 1;
+        }
+        let align = 0;
+        if (kind === op.aligned) {
+          const power = aligns.byte();
+          if (power > 31) throw this.broken(first_event + row, `an alignment of 2^${power}; at most 2^31`);
+          align = 2 ** power;
+        }
+        chunk.size_bytes[row] = size_bytes;
+        chunk.align[row] = align;
+        if (with_sites) {
+          const site = sites.varint();
+          if (site >= site_count) throw this.broken(first_event + row, `site ${site} of only ${site_count}`);
+          chunk.site[row] = site;
+        } else {
+          chunk.site[row] = 0;
+        }
+        slot_at[index] = slot;
+        index += 1;
+      }
+      chunk.op[row] = kind;
+      chunk.thread[row] = thread;
+      chunk.object[row] = slot;
+      if (with_time) {
+        time_ns += times.varint();
+        chunk.time_ns[row] = time_ns;
+      } else {
+        chunk.time_ns[row] = (first_event + row) * 1000;
+      }
+    }
+    ops.at = at;
+    this.fillTouched(touched, chunk);
+    slots.canonicalise();
+    for (const stream of streams)
+      if (!stream.done || stream.overrun)
+        throw this.broken(first_event, 'a stream that is longer or shorter than its events');
+    if (time_ns > Number.MAX_SAFE_INTEGER) throw this.broken(first_event, 'a time beyond 2^53 ns');
+  }
+
+  private restore(runs: ByteReader, first_event: number): void {
+    const high = runs.varint();
+    if (high > this.objects) throw this.broken(first_event, `${high} live slots of only ${this.objects}`);
+    const live = new Uint8Array(this.objects);
+    for (let slot = 0, state = 1; slot < high; state ^= 1) {
+      const run = runs.varint();
+      if (slot + run > high || runs.overrun) throw this.broken(first_event, 'a broken set of live objects');
+      live.fill(state, slot, slot + run);
+      slot += run;
+    }
+    if (this.started && (high !== this.slots.high || !equal(live, this.live)))
+      throw this.broken(first_event, 'live objects that differ from those the chunk before left');
+    if (!this.started && first_event === 0 && high !== 0)
+      throw this.broken(first_event, 'objects that were live before the first event');
+    this.started = true;
+    this.live = live;
+    this.slots.restore(live, high);
+  }
+
+  private fillTouched(touched: ByteReader, chunk: Chunk): void {
+    let row = -1;
+    while (!touched.done) {
+      const gap = touched.varint();
+      const pages = touched.varint();
+      row += gap;
+      if (gap === 0 || row >= chunk.length || pages >= limits.unknown || touched.overrun)
+        throw this.broken(chunk.first_event, 'a touch count that belongs to no event');
+      if (pages > Math.ceil(chunk.size_bytes[row] / 4096) + 1)
+        throw this.broken(chunk.first_event + row, `${pages} touched pages in ${chunk.size_bytes[row]} bytes`);
+      chunk.touched_pages[row] = pages;
+    }
+  }
+
+  private broken(event: number, message: string): TraceError {
+    return new TraceError(this.path, `event ${event}`, message);
+  }
+}
+
+function refuse(path: string, chunk: Chunk, row: number, message: string): TraceError {
+  return new TraceError(path, `event ${chunk.first_event + row}`, message);
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  for (let at = 0; at < a.length; at += 1) if (a[at] !== b[at]) return false;
+  return true;
+}
