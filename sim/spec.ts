@@ -1,0 +1,242 @@
+/**
+ * The spec: every number with a meaning, once. `npm run gen` writes native/core/spec.gen.h from it; a test regenerates
+ * and compares, and both native programs carry its fingerprint.
+ *
+ * Decisions use integers, so that TypeScript and C agree to the last bit.
+ */
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+export type Unit = 'bytes' | 'events' | 'blocks' | 'count' | 'flag' | 'word';
+
+export interface Param {
+  readonly unit: Unit;
+  readonly value: number;
+  readonly min: number;
+  readonly max: number;
+  /** The words of a `word` parameter; its value is an index into them. */
+  readonly words?: readonly string[];
+  readonly why: string;
+}
+
+/** Swept at run time: a field of `Config` here and of `hak_config` in C, in this order. */
+export const params = {
+  mmap_threshold_bytes: param('bytes', 0, 0, 2 ** 47, 'blocks from here on are mapped; 0 lets the strategy decide'),
+  strategy_set: word(['geometric', 'public'], 'geometric', 'the list of thresholds that strategies stand for'),
+  strategy: param('count', 0, 0, 11, 'the strategy in use while nothing is learned; 0 has the smallest threshold'),
+  lifecycle: word(['off', 'learn', 'frozen', 'auto'], 'off', 'when strategies are learned'),
+  bigcache: flag(1, 'keep freed blocks by (site, size class)'),
+  bigcache_slots: param('count', 64, 1, 4096, 'site slots of BigCache, a power of two; sites share them by hash'),
+  bigcache_ways: param('blocks', 4, 1, 64, 'blocks one (site, class) keeps; the oldest gives way'),
+  bigcache_site_keyed: flag(1, 'off: all sites share one slot'),
+  bigcache_round: flag(1, 'round a request up to its class; off: put floors, get probes two classes'),
+  bigcache_from_bytes: param('bytes', 512 * KiB, 1, 8 * MiB, 'smaller requests bypass BigCache: rounding at most doubles'),
+  thermal: flag(1, 'hot, warm, cold frees; off: every free unmaps'),
+  warm_from_bytes: param('bytes', 1 * MiB, 1, 2 ** 47, 'a free from here on is MADV_FREEd'),
+  cold_from_bytes: param('bytes', 2 * MiB, 1, 2 ** 47, 'a free from here on joins the batch'),
+  batch: flag(1, 'collect cold frees; off: MADV_DONTNEED at once'),
+  batch_blocks_max: param('blocks', 64, 1, 256, 'the batch is flushed when it holds this many blocks'),
+  batch_flush_bytes: param('bytes', 16 * MiB, 1, 2 ** 47, 'the batch is flushed when it holds this much'),
+  batch_vectored: flag(0, 'one process_madvise a flush instead of one madvise a range'),
+  kept_bytes_max: param('bytes', 64 * MiB, 0, 2 ** 47, 'kept blocks beyond this are unmapped, oldest first'),
+  thp_policy: word(['off', 'on', 'auto'], 'auto', 'huge pages for no block, every block, or large blocks'),
+  thp_advice: flag(1, 'whether thp_policy=off says MADV_NOHUGEPAGE; without it, nothing is said'),
+  thp_from_bytes: param('bytes', 2 * MiB, 1, 2 ** 47, 'thp_policy=auto asks for huge pages from here on'),
+  checkpoint_events: param('events', 4096, 1, 2 ** 32, 'residency is read every so many events, and at the end'),
+  region_bytes: param('bytes', 1024 * GiB, 4 * MiB, 2 ** 46, 'address space that blocks are placed in'),
+  legacy_order: flag(0, 'bug of the original: the old policy decides before the strategy is asked'),
+  legacy_eviction_frees: flag(0, 'bug of the original: BigCache unmaps what it evicts instead of batching it'),
+  legacy_undersized: flag(0, 'bug of the original: BigCache does not compare the size of what it returns'),
+  legacy_stale_advice: flag(0, 'bug of the original: a batched range is unmapped while it waits'),
+  legacy_header: flag(0, 'the original kept metadata in a page before the block'),
+} as const satisfies Record<string, Param>;
+
+export type ParamName = keyof typeof params;
+/** A value for every parameter, as numbers: flags are 0 or 1, words are indexes. */
+export type Config = { readonly [name in ParamName]: number };
+export const param_names = Object.keys(params) as ParamName[];
+
+/** Fixed at build time: array bounds and tables that both halves compile in. */
+export const shape = {
+  page_bytes: 4 * KiB,
+  window_pages: 512,
+  strategies: 12,
+  bigcache_classes: 4,
+  bigcache_class_bytes: [1 * MiB, 2 * MiB, 4 * MiB, 8 * MiB],
+  /** Without rounding, blocks from here on are not cached. */
+  bigcache_floor_below_bytes: 16 * MiB,
+  /** 512 KiB to 32 MiB in geometric progression, ratio 64^(1/11), rounded to whole pages. */
+  strategy_geometric_bytes: Array.from(
+    { length: 12 },
+    (_, at) => Math.round((512 * KiB * 2 ** ((6 * at) / 11)) / (4 * KiB)) * 4 * KiB,
+  ),
+  /** The list that the original started from. */
+  strategy_public_bytes: [0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32].map((mib) => mib * MiB),
+  /** A moving realloc is avoided while the block fits and fills at least one part in so many of its mapping. */
+  realloc_fill_divisor: 2,
+  /** Guard gaps at both ends of the region. */
+  guard_bytes: 2 * MiB,
+  /** glibc 2.36 on 64 bits: bytes of a chunk's header, its alignment and least size. */
+  heap_header_bytes: 8,
+  heap_align_bytes: 16,
+  heap_chunk_min_bytes: 32,
+  /** What hak-replay pins in the C library, so that it grows by brk alone and never shrinks. */
+  heap_top_pad_bytes: 64 * MiB,
+  /** process_madvise takes at most this many ranges here. */
+  vectored_ranges_max: 64,
+  /** Latency histogram: 2^5 buckets an octave, error at most 1/64. */
+  histogram_sub_bits: 5,
+  histogram_buckets: 1472,
+  elo_start: 1500,
+  /** Composite score: shares of CPU, faults and memory. */
+  score_cpu: 0.4,
+  score_faults: 0.3,
+  score_memory: 0.3,
+} as const;
+
+/** Orders shared with C. */
+export const enums = {
+  /** Where an allocation was served from, or where a free went to. */
+  route: [
+    'none',
+    'heap',
+    'cache',
+    'batch',
+    'kept',
+    'map',
+    'in_place',
+    'free_heap',
+    'free_cache',
+    'free_hot',
+    'free_warm',
+    'free_cold',
+    'free_unmap',
+  ],
+  /** What was done to the kernel's view, in order. */
+  action: [
+    'map',
+    'unmap',
+    'hugepage',
+    'nohugepage',
+    'dontneed',
+    'free',
+    'process_madvise',
+    'touch',
+    'zero',
+    'read',
+    'evict',
+    'withdraw',
+  ],
+  thermal: ['hot', 'warm', 'cold'],
+  touch: ['none', 'first', 'page', 'all', 'recorded'],
+  thp_kernel: ['never', 'madvise', 'always'],
+  huge_zero_write: ['split', 'huge'],
+  /** The ways in which a replay can catch itself breaking a rule. */
+  violation: ['none', 'undersized', 'unmapped_advice', 'touch_outside', 'region_exhausted'],
+} as const;
+
+export type TouchModel = (typeof enums.touch)[number];
+
+/** Nominal prices in integer nanoseconds; `--prices FILE` replaces them. Sources: docs/METHOD.md, "Nominal prices". */
+export const prices = {
+  heap_call_ns: 20,
+  lookup_ns: 30,
+  mmap_ns: 1400,
+  munmap_ns: 1600,
+  madvise_ns: 1100,
+  process_madvise_ns: 1500,
+  advise_huge_ns: 1900,
+  release_page_ns: 180,
+  lazy_free_page_ns: 190,
+  release_huge_ns: 6300,
+  fault_ns: 1360,
+  zero_fault_ns: 820,
+  huge_fault_ns: 93000,
+  write_page_ns: 10,
+  fill_page_ns: 150,
+} as const;
+
+export type PriceName = keyof typeof prices;
+export type Prices = { readonly [name in PriceName]: number };
+
+/** What of the kernel decides counts; `hak-replay --probe` fills it in. */
+export interface KernelProfile {
+  readonly page_bytes: number;
+  readonly thp_kernel: (typeof enums.thp_kernel)[number];
+  /** MADV_DONTNEED of a whole window gives its page table back (6.14 and later). */
+  readonly pt_reclaim: boolean;
+  /** A write to the huge zero page yields a huge page (6.13 and later), or splits it. */
+  readonly huge_zero_write: (typeof enums.huge_zero_write)[number];
+  readonly process_madvise: boolean;
+}
+
+/** A recent kernel on x86-64 with THP on request: used where no kernel can be probed. */
+export const default_profile: KernelProfile = {
+  page_bytes: 4096,
+  thp_kernel: 'madvise',
+  pt_reclaim: true,
+  huge_zero_write: 'huge',
+  process_madvise: true,
+};
+
+/** Modes are rows over params; what a row does not name keeps its default. */
+export const modes = {
+  MINIMAL: { bigcache: 0, batch: 0, thermal: 0, thp_policy: 0, thp_advice: 0, lifecycle: 0 },
+  FAST: { thp_policy: 2, lifecycle: 2 },
+  BALANCED: { thp_policy: 2, lifecycle: 2 },
+  LEARNING: { thp_policy: 2, lifecycle: 1 },
+  RESEARCH: { thp_policy: 1, lifecycle: 1 },
+} as const satisfies Record<string, Partial<Config>>;
+
+export type Mode = keyof typeof modes;
+export const mode_names = Object.keys(modes) as Mode[];
+
+/** Said in the result of a mode that wants learned strategies: no method is built in yet. */
+export const learning_note =
+  'strategies are not learned yet: the fixed strategy (parameters strategy_set and strategy) is in use';
+
+/**
+ * When a feature that is on has work to do: rules on the trace and the configuration alone, evaluated by
+ * sim/liveness.ts without the code that acts. A feature with eligible events and no action fails the run by name.
+ */
+export const features = {
+  bigcache: 'an allocation whose site slot and class saw a free of that class that no later allocation used up',
+  batch: 'a cold free of a mapped block that BigCache does not take or evicts',
+  hot: 'a hot free of a mapped block that BigCache does not take or evicts',
+  warm: 'a warm free of a mapped block that BigCache does not take or evicts',
+  kept: 'an allocation of as many pages as an uncached block freed before, with at most kept_bytes_max freed between',
+  thp: 'a block mapped at a size for which thp_policy asks for huge pages',
+} as const;
+
+export type Feature = keyof typeof features;
+
+/** Every size at which some rule changes its answer: what edge traces straddle. */
+export const boundaries_bytes: readonly number[] = [
+  ...new Set([
+    shape.page_bytes,
+    ...shape.strategy_geometric_bytes,
+    ...shape.strategy_public_bytes,
+    ...shape.bigcache_class_bytes,
+    shape.bigcache_floor_below_bytes,
+    ...Object.values(params)
+      .filter((each) => each.unit === 'bytes' && each.value > 0 && each.value <= 64 * MiB)
+      .map((each) => each.value),
+  ]),
+].sort((a, b) => a - b);
+
+export const defaults: Config = Object.fromEntries(
+  Object.entries(params).map(([name, { value }]) => [name, value]),
+) as Config;
+
+function param(unit: Unit, value: number, min: number, max: number, why: string): Param {
+  return { unit, value, min, max, why };
+}
+
+function flag(value: 0 | 1, why: string): Param {
+  return { unit: 'flag', value, min: 0, max: 1, why };
+}
+
+function word(words: readonly string[], value: string, why: string): Param {
+  return { unit: 'word', value: words.indexOf(value), min: 0, max: words.length - 1, words, why };
+}
