@@ -44,7 +44,7 @@ export const params = {
   thp_advice: flag(1, 'whether thp_policy=off says MADV_NOHUGEPAGE; without it, nothing is said'),
   thp_from_bytes: param('bytes', 2 * MiB, 1, 2 ** 47, 'thp_policy=auto asks for huge pages from here on'),
   checkpoint_events: param('events', 4096, 1, 2 ** 32, 'residency is read every so many events, and at the end'),
-  region_bytes: param('bytes', 1024 * GiB, 4 * MiB, 2 ** 46, 'address space that blocks are placed in'),
+  region_bytes: param('bytes', 1024 * GiB, 4 * MiB, 4096 * GiB, 'address space that blocks are placed in'),
   legacy_order: flag(0, 'bug of the original: the old policy decides before the strategy is asked'),
   legacy_eviction_frees: flag(0, 'bug of the original: BigCache unmaps what it evicts instead of batching it'),
   legacy_undersized: flag(0, 'bug of the original: BigCache does not compare the size of what it returns'),
@@ -87,7 +87,7 @@ export const shape = {
   vectored_ranges_max: 64,
   /** Latency histogram: 2^5 buckets an octave, error at most 1/64. */
   histogram_sub_bits: 5,
-  histogram_buckets: 1472,
+  histogram_buckets: 1568,
   elo_start: 1500,
   /** Composite score: shares of CPU, faults and memory. */
   score_cpu: 0.4,
@@ -133,7 +133,7 @@ export const enums = {
   thp_kernel: ['never', 'madvise', 'always'],
   huge_zero_write: ['split', 'huge'],
   /** The ways in which a replay can catch itself breaking a rule. */
-  violation: ['none', 'undersized', 'unmapped_advice', 'touch_outside', 'region_exhausted'],
+  violation: ['none', 'undersized', 'unmapped_advice', 'live_advice', 'region_exhausted', 'contents', 'kernel'],
 } as const;
 
 export type TouchModel = (typeof enums.touch)[number];
@@ -153,7 +153,6 @@ export const prices = {
   fault_ns: 1360,
   zero_fault_ns: 820,
   huge_fault_ns: 93000,
-  write_page_ns: 10,
   fill_page_ns: 150,
 } as const;
 

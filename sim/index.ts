@@ -1,0 +1,5 @@
+/** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
+export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
+export { Replay, replay, type Setup } from './replay.ts';
+export { type Difference, firstDifference, type Result, silentFeatures } from './result.ts';
+export * from './spec.ts';

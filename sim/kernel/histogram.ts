@@ -1,0 +1,48 @@
+/**
+ * Log-linear histogram of integer nanoseconds: 32 buckets an octave, error at most 1/64 (the idea of HdrHistogram).
+ * Mirrors native/core/histogram.c.
+ */
+import { shape } from '../spec.ts';
+
+const { histogram_sub_bits: sub_bits, histogram_buckets: buckets } = shape;
+const sub_buckets = 2 ** sub_bits;
+
+export class Histogram {
+  total = 0;
+  max = 0;
+  private readonly counts = new Float64Array(buckets);
+
+  add(value: number): void {
+    this.counts[bucketOf(value)] += 1;
+    this.total += 1;
+    if (value > this.max) this.max = value;
+  }
+
+  /** The middle of the bucket that holds the `permyriad`/10,000 quantile; 0 while empty. */
+  quantile(permyriad: number): number {
+    if (this.total === 0) return 0;
+    const rank = Math.max(1, Math.ceil((this.total * permyriad) / 10_000));
+    let seen = 0;
+    for (let bucket = 0; bucket < buckets; bucket += 1) {
+      seen += this.counts[bucket];
+      if (seen >= rank) return Math.min(this.max, middleOf(bucket));
+    }
+    return this.max;
+  }
+}
+
+/** Values below 2^sub_bits have a bucket each; every octave above has 2^sub_bits. */
+function bucketOf(value: number): number {
+  if (value < sub_buckets) return value;
+  const high = Math.floor(value / 2 ** 32);
+  const bits = high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value);
+  const exponent = bits - 1 - sub_bits;
+  return exponent * sub_buckets + Math.floor(value / 2 ** exponent);
+}
+
+function middleOf(bucket: number): number {
+  if (bucket < 2 * sub_buckets) return bucket;
+  const exponent = Math.floor(bucket / sub_buckets) - 1;
+  const low = (bucket - exponent * sub_buckets) * 2 ** exponent;
+  return low + Math.floor(2 ** exponent / 2);
+}

@@ -1,0 +1,360 @@
+/**
+ * The page model: what the kernel does to pages when it is asked to map, unmap, advise, or when they are touched.
+ * Mirrors native/core/pages.c, whose answers the real kernel is held to.
+ *
+ * A page is absent, zero (mapped to the shared zero page by a read), resident, or lazy (resident, MADV_FREEd). A window
+ * (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or huge-lazy. Pages of a window that is
+ * not a table are all absent in `page`: the window speaks for them.
+ */
+import { assert } from '../assert.ts';
+import { enums, type KernelProfile, type Prices, shape } from '../spec.ts';
+import { Areas, area_flag } from './vma.ts';
+
+const absent = 0;
+const zero = 1;
+const resident = 2;
+const lazy = 3;
+
+const empty = 0;
+const table = 1;
+const huge = 2;
+const huge_lazy = 3;
+const huge_zero = 4;
+
+const { window_pages } = shape;
+const window_shift = 9;
+
+/** System calls by kind; `mremap` and `brk` are made by other policies only. */
+export interface Syscalls {
+  mmap: number;
+  munmap: number;
+  mremap: number;
+  brk: number;
+  madvise_dontneed: number;
+  madvise_free: number;
+  madvise_hugepage: number;
+  madvise_nohugepage: number;
+  process_madvise: number;
+}
+
+export class PageModel {
+  readonly areas = new Areas();
+  readonly syscalls: Syscalls = {
+    mmap: 0,
+    munmap: 0,
+    mremap: 0,
+    brk: 0,
+    madvise_dontneed: 0,
+    madvise_free: 0,
+    madvise_hugepage: 0,
+    madvise_nohugepage: 0,
+    process_madvise: 0,
+  };
+  faults = 0;
+  huge_faults = 0;
+  resident_pages = 0;
+  /** Of the resident pages, those in huge or huge-lazy windows. */
+  huge_pages = 0;
+  mapped_pages = 0;
+  mapped_pages_peak = 0;
+  private readonly profile: KernelProfile;
+  private readonly prices: Prices;
+  /** States, as far as anything was ever touched; beyond, pages are absent and windows empty. */
+  private page = new Uint8Array(0);
+  private window = new Uint8Array(0);
+  /** Resident and lazy pages of a table window, and how many of its pages are zero or lazy. */
+  private present = new Uint16Array(0);
+  private special = new Uint16Array(0);
+
+  constructor(profile: KernelProfile, prices: Prices) {
+    this.profile = profile;
+    this.prices = prices;
+  }
+
+  /** All return the price of what they did, in ns. Ranges are in pages of the region. */
+  map(start: number, pages: number): number {
+    this.areas.map(start, start + pages);
+    this.syscalls.mmap += 1;
+    this.mapped_pages += pages;
+    if (this.mapped_pages > this.mapped_pages_peak) this.mapped_pages_peak = this.mapped_pages;
+    return this.prices.mmap_ns;
+  }
+
+  unmap(start: number, pages: number): number {
+    const { prices } = this;
+    const end = start + pages;
+    this.splitAt(start);
+    this.splitAt(end);
+    this.areas.unmap(start, end);
+    this.syscalls.munmap += 1;
+    this.mapped_pages -= pages;
+    let price = prices.munmap_ns;
+    const last = Math.min(end, this.page.length);
+    for (let from = start; from < last; ) {
+      const at = from >>> window_shift;
+      const window_start = at << window_shift;
+      const to = Math.min(end, window_start + window_pages);
+      price += this.release(at, from, to);
+      if (this.window[at] === table && !this.areas.overlaps(window_start, window_start + window_pages))
+        this.window[at] = empty;
+      from = to;
+    }
+    return price;
+  }
+
+  adviseHuge(start: number, pages: number): number {
+    this.areas.advise(start, start + pages, area_flag.huge);
+    this.syscalls.madvise_hugepage += 1;
+    return this.prices.advise_huge_ns;
+  }
+
+  adviseNoHuge(start: number, pages: number): number {
+    this.areas.advise(start, start + pages, area_flag.no_huge);
+    this.syscalls.madvise_nohugepage += 1;
+    return this.prices.advise_huge_ns;
+  }
+
+  /** One call of MADV_DONTNEED. */
+  dontneed(start: number, pages: number): number {
+    this.syscalls.madvise_dontneed += 1;
+    return this.prices.madvise_ns + this.discard(start, pages);
+  }
+
+  /** One call of process_madvise(MADV_DONTNEED) on several ranges, given as pairs. */
+  dontneedVector(ranges: readonly (readonly [number, number])[]): number {
+    this.syscalls.process_madvise += 1;
+    let price = this.prices.process_madvise_ns;
+    for (const [start, pages] of ranges) price += this.discard(start, pages);
+    return price;
+  }
+
+  /** One call of MADV_FREE. */
+  free(start: number, pages: number): number {
+    this.syscalls.madvise_free += 1;
+    let price = this.prices.madvise_ns;
+    const last = Math.min(start + pages, this.page.length);
+    for (let from = start; from < last; ) {
+      const at = from >>> window_shift;
+      const to = Math.min(start + pages, (at << window_shift) + window_pages);
+      const whole = to - from === window_pages;
+      if (whole && this.window[at] === huge) {
+        this.window[at] = huge_lazy;
+        price += this.prices.release_huge_ns;
+      } else if (!whole && (this.window[at] === huge || this.window[at] === huge_lazy)) {
+        this.split(at);
+      }
+      if (this.window[at] === table) price += this.makeLazy(at, from, to) * this.prices.lazy_free_page_ns;
+      from = to;
+    }
+    return price;
+  }
+
+  /** Writes to each page once, in ascending order, inside one area. */
+  touch(start: number, pages: number): number {
+    if (pages === 0) return 0;
+    const end = start + pages;
+    if (end > this.page.length) this.grow(end);
+    const area = this.areas.find(start);
+    assert(area >= 0 && end <= this.areas.end[area], 'a touch stays inside one area');
+    const faults_before = this.faults;
+    const huge_before = this.huge_faults;
+    for (let from = start; from < end; ) {
+      const at = from >>> window_shift;
+      const to = Math.min(end, (at << window_shift) + window_pages);
+      if (this.window[at] === table) this.touchTable(at, from, to);
+      else if (this.window[at] === empty) this.touchEmpty(at, from, to, area);
+      else if (this.window[at] === huge_lazy) this.window[at] = huge;
+      else if (this.window[at] === huge_zero) this.touchHugeZero(at, from, to);
+      from = to;
+    }
+    const faults = this.faults - faults_before;
+    if (faults > 0) this.areas.prepareAnon(area);
+    const huge_faults = this.huge_faults - huge_before;
+    return huge_faults * this.prices.huge_fault_ns + (faults - huge_faults) * this.prices.fault_ns;
+  }
+
+  /** Reads each page once, in ascending order, inside one area. */
+  read(start: number, pages: number): number {
+    if (pages === 0) return 0;
+    const end = start + pages;
+    if (end > this.page.length) this.grow(end);
+    const area = this.areas.find(start);
+    assert(area >= 0 && end <= this.areas.end[area], 'a read stays inside one area');
+    const faults_before = this.faults;
+    for (let from = start; from < end; ) {
+      const at = from >>> window_shift;
+      const to = Math.min(end, (at << window_shift) + window_pages);
+      if (this.window[at] === empty) {
+        if (this.suitable(at, area)) {
+          this.window[at] = huge_zero;
+          this.faults += 1;
+          this.huge_faults += 1;
+          this.areas.prepareAnon(area);
+        } else {
+          this.window[at] = table;
+        }
+      }
+      if (this.window[at] === table) {
+        for (let page = from; page < to; page += 1) {
+          if (this.page[page] !== absent) continue;
+          this.page[page] = zero;
+          this.special[at] += 1;
+          this.faults += 1;
+        }
+      }
+      from = to;
+    }
+    return (this.faults - faults_before) * this.prices.zero_fault_ns;
+  }
+
+  private discard(start: number, pages: number): number {
+    const end = start + pages;
+    const last = Math.min(end, this.page.length);
+    let price = 0;
+    let area = this.areas.after(start) - 1;
+    for (let from = start; from < last; ) {
+      while (this.areas.end[area] <= from) area += 1;
+      const at = from >>> window_shift;
+      const to = Math.min(end, (at << window_shift) + window_pages, this.areas.end[area]);
+      price += this.release(at, from, to);
+      // The page table goes with its pages only where one walk, inside one area, covers the whole window.
+      if (to - from === window_pages && this.profile.pt_reclaim) this.window[at] = empty;
+      from = to;
+    }
+    return price;
+  }
+
+  /** Pages [from, to) of window `at` become absent. */
+  private release(at: number, from: number, to: number): number {
+    const state = this.window[at];
+    if (state === empty) return 0;
+    if (state !== table) {
+      if (to - from === window_pages) {
+        if (state !== huge_zero) {
+          this.resident_pages -= window_pages;
+          this.huge_pages -= window_pages;
+        }
+        this.window[at] = empty;
+        return this.prices.release_huge_ns;
+      }
+      this.split(at);
+    }
+    let gone: number;
+    if (to - from === window_pages) {
+      gone = this.present[at];
+      this.present[at] = 0;
+      this.special[at] = 0;
+    } else {
+      gone = 0;
+      let special = 0;
+      for (let page = from; page < to; page += 1) {
+        const was = this.page[page];
+        if (was >= resident) gone += 1;
+        if (was === zero || was === lazy) special += 1;
+      }
+      this.present[at] -= gone;
+      this.special[at] -= special;
+    }
+    this.page.fill(absent, from, to);
+    this.resident_pages -= gone;
+    return gone * this.prices.release_page_ns;
+  }
+
+  private makeLazy(at: number, from: number, to: number): number {
+    let made = 0;
+    for (let page = from; page < to; page += 1) {
+      if (this.page[page] !== resident) continue;
+      this.page[page] = lazy;
+      made += 1;
+    }
+    this.special[at] += made;
+    return made;
+  }
+
+  private touchEmpty(at: number, from: number, to: number, area: number): void {
+    if (this.suitable(at, area)) {
+      this.makeHuge(at);
+    } else {
+      this.window[at] = table;
+      this.touchTable(at, from, to);
+    }
+  }
+
+  private touchTable(at: number, from: number, to: number): void {
+    if (this.present[at] === 0 && this.special[at] === 0) {
+      this.page.fill(resident, from, to);
+      this.makePresent(at, to - from);
+      return;
+    }
+    if (this.present[at] === window_pages && this.special[at] === 0) return;
+    let made = 0;
+    for (let page = from; page < to; page += 1) {
+      const was = this.page[page];
+      if (was === resident) continue;
+      if (was !== absent) this.special[at] -= 1;
+      if (was !== lazy) made += 1;
+      this.page[page] = resident;
+    }
+    this.makePresent(at, made);
+  }
+
+  private touchHugeZero(at: number, from: number, to: number): void {
+    if (this.profile.huge_zero_write === 'huge') {
+      this.makeHuge(at);
+    } else {
+      this.split(at);
+      this.touchTable(at, from, to);
+    }
+  }
+
+  private makeHuge(at: number): void {
+    this.window[at] = huge;
+    this.faults += 1;
+    this.huge_faults += 1;
+    this.resident_pages += window_pages;
+    this.huge_pages += window_pages;
+  }
+
+  private makePresent(at: number, pages: number): void {
+    this.present[at] += pages;
+    this.faults += pages;
+    this.resident_pages += pages;
+  }
+
+  /** A boundary at `page` cuts the window it lies in: a huge page there becomes small ones. */
+  private splitAt(page: number): void {
+    const at = page >>> window_shift;
+    if (page % window_pages !== 0 && at < this.window.length && this.window[at] >= huge) this.split(at);
+  }
+
+  private split(at: number): void {
+    const state = this.window[at];
+    const start = at << window_shift;
+    if (state !== huge_zero) this.huge_pages -= window_pages;
+    this.page.fill(state === huge ? resident : state === huge_lazy ? lazy : zero, start, start + window_pages);
+    this.present[at] = state === huge_zero ? 0 : window_pages;
+    this.special[at] = state === huge ? 0 : window_pages;
+    this.window[at] = table;
+  }
+
+  private suitable(at: number, area: number): boolean {
+    const { areas, profile } = this;
+    const start = at << window_shift;
+    if (areas.start[area] > start || areas.end[area] < start + window_pages) return false;
+    if (areas.flag[area] === area_flag.no_huge || profile.thp_kernel === enums.thp_kernel[0]) return false;
+    return areas.flag[area] === area_flag.huge || profile.thp_kernel === enums.thp_kernel[2];
+  }
+
+  private grow(pages: number): void {
+    const windows = Math.max(64, 2 ** Math.ceil(Math.log2(Math.ceil(pages / window_pages))));
+    this.page = widen(this.page, new Uint8Array(windows * window_pages));
+    this.window = widen(this.window, new Uint8Array(windows));
+    this.present = widen(this.present, new Uint16Array(windows));
+    this.special = widen(this.special, new Uint16Array(windows));
+  }
+}
+
+function widen<T extends Uint8Array | Uint16Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}

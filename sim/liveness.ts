@@ -1,0 +1,147 @@
+/**
+ * How often each feature had work to do, from the trace and the configuration alone: the rules of `features` in the spec,
+ * without the code that acts. What is counted is a lower bound: blocks that were reallocated or aligned beyond a page are
+ * left out, so that a feature with eligible events and no action is a silent failure, never a false alarm.
+ */
+import { type Chunk, op } from '../traces/trace.ts';
+import { mix32 } from './decide/digest.ts';
+import { type Config, type Feature, features, params, shape } from './spec.ts';
+
+const { page_bytes, bigcache_class_bytes: class_bytes } = shape;
+const thp_off = params.thp_policy.words!.indexOf('off');
+const thp_on = params.thp_policy.words!.indexOf('on');
+
+/** What the rules know of a block. */
+interface Block {
+  readonly size_bytes: number;
+  readonly pages: number;
+  /** Site slot and class, or null where BigCache does not take the block. */
+  readonly ring: string | null;
+}
+
+/** Frees of one site slot and class that no allocation used up. */
+interface Ring {
+  unused: number;
+  smallest_bytes: number;
+  largest_bytes: number;
+}
+
+export class Eligibility {
+  private readonly config: Config;
+  private readonly threshold_bytes: number;
+  private readonly counts: Record<Feature, number> = { bigcache: 0, batch: 0, hot: 0, warm: 0, kept: 0, thp: 0 };
+  private readonly live = new Map<number, Block | null>();
+  private readonly rings = new Map<string, Ring>();
+  /** Bytes ever freed at the last uncached free of so many pages. */
+  private readonly freed_at = new Map<number, number>();
+  private freed_bytes = 0;
+
+  constructor(config: Config) {
+    this.config = config;
+    const set =
+      params.strategy_set.words![config.strategy_set] === 'public'
+        ? shape.strategy_public_bytes
+        : shape.strategy_geometric_bytes;
+    this.threshold_bytes = config.mmap_threshold_bytes > 0 ? config.mmap_threshold_bytes : set[config.strategy];
+  }
+
+  add(chunk: Chunk): void {
+    const { live, threshold_bytes } = this;
+    for (let row = 0; row < chunk.length; row += 1) {
+      const kind = chunk.op[row];
+      const size_bytes = chunk.size_bytes[row];
+      if (kind !== op.free && kind !== op.realloc) {
+        if (size_bytes >= threshold_bytes)
+          live.set(chunk.object[row], this.allocate(size_bytes, chunk.align[row], chunk.site[row]));
+        continue;
+      }
+      const slot = chunk.object[row];
+      if (!live.has(slot)) continue;
+      const block = live.get(slot)!;
+      if (kind === op.realloc) {
+        // A realloc may move; its bytes count as freed, and the block is followed no further.
+        this.freed_bytes += 2 * Math.max(size_bytes, block?.size_bytes ?? 0);
+        live.set(slot, null);
+      } else {
+        live.delete(slot);
+        if (block !== null) this.free(block);
+      }
+    }
+  }
+
+  /** By feature, 0 for features that are off. */
+  counted(): Readonly<Record<Feature, number>> {
+    const { config, counts } = this;
+    const on: Record<Feature, boolean> = {
+      bigcache: config.bigcache === 1,
+      batch: config.thermal === 1 && config.batch === 1,
+      hot: config.thermal === 1,
+      warm: config.thermal === 1,
+      kept: config.thermal === 1,
+      thp: config.thp_policy !== thp_off,
+    };
+    return Object.fromEntries(
+      (Object.keys(features) as Feature[]).map((feature) => [feature, on[feature] ? counts[feature] : 0]),
+    ) as Record<Feature, number>;
+  }
+
+  private allocate(size_bytes: number, align: number, site: number): Block | null {
+    const { config, counts } = this;
+    if (align > page_bytes) return null;
+    const at = this.classOf(size_bytes);
+    const mapped_bytes =
+      at >= 0 && config.bigcache_round === 1 ? class_bytes[at] : Math.ceil(size_bytes / page_bytes) * page_bytes;
+    const pages = mapped_bytes / page_bytes;
+    if (config.thp_policy === thp_on || (config.thp_policy !== thp_off && mapped_bytes >= config.thp_from_bytes))
+      counts.thp += 1;
+    const key = config.bigcache_site_keyed === 1 ? mix32(site) & (config.bigcache_slots - 1) : 0;
+    const name = at >= 0 ? `${key} ${at}` : null;
+    const ring = name === null ? undefined : this.rings.get(name);
+    if (ring !== undefined && ring.unused > 0 && config.bigcache_round === 1) {
+      counts.bigcache += 1;
+      ring.unused -= 1;
+    } else if (name === null) {
+      const freed_at = this.freed_at.get(pages);
+      if (freed_at !== undefined && this.freed_bytes - freed_at <= config.kept_bytes_max) counts.kept += 1;
+      this.freed_at.delete(pages);
+    }
+    return { size_bytes, pages, ring: name };
+  }
+
+  private free(block: Block): void {
+    const bytes = block.pages * page_bytes;
+    if (block.ring === null) {
+      this.freed_at.set(block.pages, this.freed_bytes);
+      this.freed_bytes += 2 * bytes;
+      this.countThermal(block.size_bytes, block.size_bytes);
+      return;
+    }
+    this.freed_bytes += 2 * bytes;
+    const ring = this.rings.get(block.ring) ?? { unused: 0, smallest_bytes: Number.POSITIVE_INFINITY, largest_bytes: 0 };
+    ring.unused += 1;
+    ring.smallest_bytes = Math.min(ring.smallest_bytes, block.size_bytes);
+    ring.largest_bytes = Math.max(ring.largest_bytes, block.size_bytes);
+    this.rings.set(block.ring, ring);
+    if (ring.unused <= this.config.bigcache_ways) return;
+    ring.unused -= 1;
+    this.countThermal(ring.smallest_bytes, ring.largest_bytes);
+  }
+
+  /** A block of a size within [smallest, largest] goes the thermal way; counted where the class is certain. */
+  private countThermal(smallest_bytes: number, largest_bytes: number): void {
+    const { config, counts } = this;
+    if (smallest_bytes >= config.cold_from_bytes) counts.batch += 1;
+    else if (largest_bytes < config.warm_from_bytes) counts.hot += 1;
+    else if (smallest_bytes >= config.warm_from_bytes && largest_bytes < config.cold_from_bytes) counts.warm += 1;
+  }
+
+  /** The class BigCache takes the block into, or -1; with rounding off, where both roundings agree on it. */
+  private classOf(size_bytes: number): number {
+    const { config } = this;
+    if (config.bigcache === 0) return -1;
+    const bytes = Math.ceil(size_bytes / page_bytes) * page_bytes;
+    if (config.bigcache_round === 0) return class_bytes.findLastIndex((each) => each <= bytes);
+    if (size_bytes < config.bigcache_from_bytes) return class_bytes.indexOf(bytes);
+    return class_bytes.findIndex((each) => each >= size_bytes);
+  }
+}

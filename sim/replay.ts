@@ -1,0 +1,259 @@
+/** The loop: chunks of a trace, a configuration, prices, a kernel profile -> Result. Mirrors native/core/replay.c. */
+import { type Chunk, op_names } from '../traces/trace.ts';
+import { Allocator } from './decide/allocator.ts';
+import { thresholdOf } from './decide/strategy.ts';
+import { Histogram } from './kernel/histogram.ts';
+import { PageModel } from './kernel/pages.ts';
+import { touchIndex } from './kernel/touch.ts';
+import { Eligibility } from './liveness.ts';
+import type { Checkpoint, Liveness, LogEntry, Result } from './result.ts';
+import { Baseline } from './score.ts';
+import {
+  type Config,
+  enums,
+  type Feature,
+  type KernelProfile,
+  learning_note,
+  type Prices,
+  params,
+  shape,
+  type TouchModel,
+} from './spec.ts';
+
+/** Everything a replay depends on besides its trace. */
+export interface Setup {
+  readonly config: Config;
+  readonly prices: Prices;
+  readonly profile: KernelProfile;
+  readonly touch: TouchModel;
+  readonly seed: number;
+  /** Events [from, to) whose decision chain is kept in `Result.log`. */
+  readonly log?: { readonly from: number; readonly to: number };
+}
+
+/** Replays a whole trace. `progress` is called after every chunk with the events done. */
+export function replay(chunks: Iterable<Chunk>, setup: Setup, progress?: (events: number) => void): Result {
+  const run = new Replay(setup);
+  for (const chunk of chunks) {
+    run.feed(chunk);
+    progress?.(run.events);
+    if (run.stopped) break;
+  }
+  return run.finish();
+}
+
+/** A replay in steps: feed chunks in order, then finish. */
+export class Replay {
+  events = 0;
+  /** True after a violation: further chunks are ignored. */
+  stopped = false;
+  private readonly setup: Setup;
+  private readonly kernel: PageModel;
+  private readonly allocator: Allocator;
+  private readonly eligibility: Eligibility;
+  private readonly baseline: Baseline;
+  private readonly latency = new Histogram();
+  private readonly checkpoints: Checkpoint[] = [];
+  private readonly log: LogEntry[] = [];
+  private until_checkpoint: number;
+
+  constructor(setup: Setup) {
+    this.setup = setup;
+    this.kernel = new PageModel(setup.profile, setup.prices);
+    this.allocator = new Allocator(setup.config, this.kernel, setup.prices, touchIndex(setup.touch));
+    this.eligibility = new Eligibility(setup.config);
+    this.baseline = new Baseline(setup.prices);
+    this.until_checkpoint = setup.config.checkpoint_events;
+  }
+
+  feed(chunk: Chunk): void {
+    if (this.stopped) return;
+    this.eligibility.add(chunk);
+    this.baseline.add(chunk);
+    this.step(chunk);
+  }
+
+  finish(): Result {
+    const { allocator, kernel } = this;
+    if (!this.stopped) {
+      allocator.finish();
+      this.stopped = allocator.violation !== 0;
+    }
+    this.checkpoint();
+    const resident = this.checkpoints.map((each) => each.resident_bytes);
+    const resident_mean = resident.reduce((sum, bytes) => sum + bytes, 0) / resident.length;
+    const { heap, cache, batch, kept } = allocator;
+    const total_ns = allocator.allocate_ns + allocator.free_ns + allocator.fault_ns;
+    return {
+      events: this.events,
+      decision_digest: allocator.digest.hex(),
+      syscalls: { ...kernel.syscalls },
+      faults: kernel.faults,
+      huge_faults: kernel.huge_faults,
+      resident_bytes: { mean: resident_mean, peak: Math.max(...resident), end: resident.at(-1)! },
+      mapped_bytes: {
+        peak: kernel.mapped_pages_peak * shape.page_bytes,
+        end: kernel.mapped_pages * shape.page_bytes,
+      },
+      areas: { peak: Math.max(...this.checkpoints.map((each) => each.areas)), end: kernel.areas.count },
+      heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
+      bigcache: {
+        hits: cache.hits,
+        misses: cache.misses,
+        evictions: cache.evictions,
+        undersized: cache.undersized,
+      },
+      batch: {
+        added: batch.added,
+        withdrawn: batch.withdrawn,
+        flushes: batch.flushes,
+        bytes_flushed: batch.bytes_flushed,
+        pending: batch.waiting.length,
+      },
+      thermal: {
+        hot: allocator.thermal_frees[0],
+        warm: allocator.thermal_frees[1],
+        cold: allocator.thermal_frees[2],
+      },
+      kept: { blocks: kept.count, bytes: kept.bytes, reused: allocator.kept_reused },
+      learning: learningOf(this.setup.config),
+      time_ns: {
+        total: total_ns,
+        allocate: allocator.allocate_ns,
+        free: allocator.free_ns,
+        fault: allocator.fault_ns,
+        wait: 0,
+      },
+      latency_ns: {
+        p50: this.latency.quantile(5000),
+        p95: this.latency.quantile(9500),
+        p99: this.latency.quantile(9900),
+        p999: this.latency.quantile(9990),
+        max: this.latency.max,
+      },
+      score: this.baseline.score(total_ns, kernel.faults + heap.faults, resident_mean),
+      liveness: livenessOf(this.eligibility, {
+        bigcache: cache.hits,
+        batch: batch.added,
+        hot: allocator.thermal_frees[0],
+        warm: allocator.thermal_frees[1],
+        kept: allocator.kept_reused + batch.withdrawn,
+        thp: kernel.syscalls.madvise_hugepage,
+      }),
+      violation:
+        allocator.violation === 0
+          ? null
+          : { event: this.events - 1, rule: enums.violation[allocator.violation] },
+      checkpoints: this.checkpoints,
+      log: this.log,
+    };
+  }
+
+  private step(chunk: Chunk): void {
+    const { allocator, latency } = this;
+    const { op: kinds, object, size_bytes, align, site, touched_pages, length } = chunk;
+    const { checkpoint_events } = this.setup.config;
+    const log_from = this.setup.log?.from ?? Number.POSITIVE_INFINITY;
+    const log_to = this.setup.log?.to ?? 0;
+    let { events } = this;
+    for (let row = 0; row < length; row += 1) {
+      const logged = events >= log_from && events < log_to;
+      if (logged) allocator.recording = [];
+      const price = allocator.run(
+        events,
+        kinds[row],
+        object[row],
+        size_bytes[row],
+        align[row],
+        site[row],
+        touched_pages[row],
+      );
+      latency.add(price);
+      events += 1;
+      if (logged) this.addToLog(chunk, row, events - 1);
+      if (allocator.violation !== 0) {
+        this.stopped = true;
+        break;
+      }
+      this.until_checkpoint -= 1;
+      if (this.until_checkpoint === 0) {
+        this.events = events;
+        this.until_checkpoint = checkpoint_events;
+        this.checkpoint();
+      }
+    }
+    this.events = events;
+  }
+
+  private checkpoint(): void {
+    const { allocator, kernel } = this;
+    const calls = Object.values(kernel.syscalls).reduce((sum, count) => sum + count, 0);
+    this.checkpoints.push({
+      events: this.events,
+      digest: allocator.digest.hex(),
+      faults: kernel.faults,
+      huge_faults: kernel.huge_faults,
+      resident_bytes: kernel.resident_pages * shape.page_bytes,
+      huge_bytes: kernel.huge_pages * shape.page_bytes,
+      areas: kernel.areas.count,
+      mapped_bytes: kernel.mapped_pages * shape.page_bytes,
+      syscalls: calls,
+    });
+  }
+
+  private addToLog(chunk: Chunk, row: number, event: number): void {
+    const { allocator, kernel } = this;
+    const { cache, batch, kept } = allocator;
+    this.log.push({
+      event,
+      op: op_names[chunk.op[row]],
+      object: chunk.object[row],
+      size_bytes: chunk.size_bytes[row],
+      site: chunk.site[row],
+      arm: allocator.arm,
+      threshold_bytes: thresholdOf(this.setup.config, allocator.arm),
+      route: enums.route[allocator.route],
+      released: enums.route[allocator.released],
+      usable_bytes: allocator.usable_bytes,
+      offset_bytes: allocator.offset_pages * shape.page_bytes,
+      actions: allocator.recording ?? [],
+      state: {
+        digest: allocator.digest.hex(),
+        faults: kernel.faults,
+        huge_faults: kernel.huge_faults,
+        resident_bytes: kernel.resident_pages * shape.page_bytes,
+        areas: kernel.areas.count,
+        cached_blocks: cache.blocks_held,
+        batch_blocks: batch.waiting.length,
+        batch_bytes: batch.waiting_bytes,
+        kept_blocks: kept.count,
+        kept_bytes: kept.bytes,
+      },
+    });
+    allocator.recording = null;
+  }
+}
+
+/** Eligible events beside the actions of either half. */
+export function livenessOf(eligibility: Eligibility, acted: Readonly<Record<Feature, number>>): Liveness[] {
+  const eligible = eligibility.counted();
+  return (Object.keys(acted) as Feature[]).map((feature) => ({
+    feature,
+    eligible: eligible[feature],
+    acted: acted[feature],
+  }));
+}
+
+/** Nothing is learned yet; a mode that would learn says so. */
+export function learningOf(config: Config): Result['learning'] {
+  const wants = params.lifecycle.words![config.lifecycle];
+  return {
+    state: 'fixed',
+    ratings: Array.from({ length: shape.strategies }, () => shape.elo_start),
+    matches: 0,
+    explorations: 0,
+    windows: 0,
+    p99_ns: null,
+    ...(wants === 'off' ? {} : { note: learning_note }),
+  };
+}
