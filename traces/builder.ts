@@ -5,10 +5,11 @@
  * Importers and generators write into it. Full chunks wait in `ready`; `drain()` takes them, so a generator function
  * around it streams a trace of any length.
  */
+import { type BlockName, Names } from './names.ts';
 import { Slots } from './slots.ts';
 import { type Chunk, limits, newChunk, op } from './trace.ts';
 
-export type BlockName = number | bigint | string;
+export type { BlockName } from './names.ts';
 
 export interface Details {
   readonly thread?: number;
@@ -19,6 +20,8 @@ export interface Details {
   readonly touched_pages?: number;
 }
 
+const none: Details = {};
+
 export class TraceBuilder {
   /** Frees of unknown blocks, which are no events. */
   dropped = 0;
@@ -26,7 +29,7 @@ export class TraceBuilder {
   repaired = 0;
   events = 0;
   private readonly slots = new Slots();
-  private readonly live = new Map<BlockName, number>();
+  private readonly live = new Names();
   private readonly chunk_events: number;
   private chunk: Chunk;
   private ready: Chunk[] = [];
@@ -37,20 +40,20 @@ export class TraceBuilder {
     this.chunk = newChunk(chunk_events);
   }
 
-  allocate(kind: number, name: BlockName, size_bytes: number, details: Details = {}): void {
-    if (this.live.has(name)) {
+  allocate(kind: number, name: BlockName, size_bytes: number, details: Details = none): void {
+    if (this.live.get(name) >= 0) {
       this.repaired += 1;
       this.free(name, details);
     }
     const slot = this.slots.take();
-    this.live.set(name, slot);
+    this.live.add(name, slot);
     this.push(kind, slot, size_bytes, details);
   }
 
   /** Moves block `name` to `new_name` (the same name where it stayed in place). */
-  reallocate(name: BlockName | null, new_name: BlockName, size_bytes: number, details: Details = {}): void {
-    const slot = name === null ? undefined : this.live.get(name);
-    if (slot === undefined || name === null) {
+  reallocate(name: BlockName | null, new_name: BlockName, size_bytes: number, details: Details = none): void {
+    const slot = name === null ? -1 : this.live.get(name);
+    if (slot < 0 || name === null) {
       this.allocate(op.malloc, new_name, size_bytes, details);
       return;
     }
@@ -59,29 +62,28 @@ export class TraceBuilder {
       return;
     }
     if (new_name !== name) {
-      this.live.delete(name);
-      if (this.live.has(new_name)) {
+      this.live.remove(name);
+      if (this.live.get(new_name) >= 0) {
         this.repaired += 1;
         this.free(new_name, details);
       }
-      this.live.set(new_name, slot);
+      this.live.add(new_name, slot);
     }
     this.push(op.realloc, slot, size_bytes, details);
   }
 
-  free(name: BlockName, details: Details = {}): void {
-    const slot = this.live.get(name);
-    if (slot === undefined) {
+  free(name: BlockName, details: Details = none): void {
+    const slot = this.live.remove(name);
+    if (slot < 0) {
       this.dropped += 1;
       return;
     }
-    this.live.delete(name);
     this.slots.give(slot);
     this.push(op.free, slot, 0, details);
   }
 
   isLive(name: BlockName): boolean {
-    return this.live.has(name);
+    return this.live.get(name) >= 0;
   }
 
   /** The chunks that are full. */

@@ -1,7 +1,9 @@
 /** The one file of traces/ that touches a disk: reading in pieces, and writing that is whole or not there at all. */
+import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import type { ByteSink, ByteSource } from './hak.ts';
 import { HakWriter } from './hak.ts';
+import { streamOf } from './stream.ts';
 import { type Chunk, type Origin, type Statistics, TraceError } from './trace.ts';
 
 /** A file as bytes; one buffer is reused. Throws TraceError where it cannot be read or is no file. */
@@ -46,6 +48,18 @@ export class FileSource implements ByteSource {
   close(): void {
     closeSync(this.descriptor);
   }
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal. Throws TraceError where it cannot be read. */
+export function sha256OfFile(path: string): string {
+  const source = new FileSource(path);
+  const hash = createHash('sha256');
+  try {
+    for (const piece of streamOf(source).pieces()) hash.update(piece);
+  } finally {
+    source.close();
+  }
+  return hash.digest('hex');
 }
 
 /** Temporary files of this process that are not yet renamed; `discardUnfinished` removes them. */

@@ -1,0 +1,80 @@
+/** Foreign files as runs of byte pieces and of whole lines, so that a text of any length is read in bounded memory. */
+import type { ByteSource } from './hak.ts';
+import { TraceError } from './trace.ts';
+
+/** Bytes from start to end, each time `pieces` is called. A piece is valid until the next one is asked for. */
+export interface ByteStream {
+  /** For messages. */
+  readonly path: string;
+  pieces(): Iterable<Uint8Array>;
+}
+
+const piece_bytes = 256 * 1024;
+
+/** No line of any format we read is longer; without a bound, one line could be the whole memory. */
+export const line_bytes_max = 64 * 1024;
+
+export function streamOf(source: ByteSource): ByteStream {
+  return {
+    path: source.path,
+    *pieces() {
+      for (let at = 0; at < source.length; at += piece_bytes)
+        yield source.read(at, Math.min(piece_bytes, source.length - at));
+    },
+  };
+}
+
+/** The first bytes of a stream, at most `length`. */
+export function startOf(stream: ByteStream, length: number): Uint8Array {
+  const start = new Uint8Array(length);
+  let filled = 0;
+  for (const piece of stream.pieces()) {
+    const part = piece.subarray(0, length - filled);
+    start.set(part, filled);
+    filled += part.length;
+    if (filled === length) break;
+  }
+  return start.subarray(0, filled);
+}
+
+/** Pieces that hold whole lines, each line closed by a newline, the last one too. Throws TraceError on endless lines. */
+export function* wholeLines(stream: ByteStream): Generator<Uint8Array> {
+  const newline = 10;
+  let rest = new Uint8Array(0);
+  let offset = 0;
+  for (const piece of stream.pieces()) {
+    const end = piece.lastIndexOf(newline) + 1;
+    const first = end > 0 ? piece.indexOf(newline) + 1 : piece.length;
+    if (rest.length + first > line_bytes_max || piece.length - end > line_bytes_max)
+      throw new TraceError(
+        stream.path,
+        `byte ${rest.length + first > line_bytes_max ? offset - rest.length : offset + end}`,
+        `a line longer than ${line_bytes_max} bytes; no line of a trace is`,
+      );
+    offset += piece.length;
+    if (end === 0) {
+      rest = join(rest, piece);
+      continue;
+    }
+    yield rest.length > 0 ? join(rest, piece.subarray(0, end)) : piece.subarray(0, end);
+    rest = piece.slice(end);
+  }
+  if (rest.length > 0) yield join(rest, Uint8Array.of(newline));
+}
+
+/** `bytes` as text for a message: one line, short, nothing that a terminal would act on. */
+export function quote(bytes: Uint8Array): string {
+  const text = new TextDecoder('latin1').decode(bytes.subarray(0, 60));
+  const shown = text.replace(
+    /[^\x20-\x7e]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return `"${shown}${bytes.length > 60 ? '...' : ''}"`;
+}
+
+function join(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
