@@ -72,6 +72,12 @@ export class TraceBuilder {
     this.push(op.realloc, slot, size_bytes, details);
   }
 
+  /** The block is on its way to another address, in a realloc that other threads may overtake: no event. */
+  rename(name: BlockName, new_name: BlockName): void {
+    const slot = this.live.remove(name);
+    if (slot >= 0) this.live.add(new_name, slot);
+  }
+
   free(name: BlockName, details: Details = none): void {
     const slot = this.live.remove(name);
     if (slot < 0) {

@@ -1,0 +1,289 @@
+/** `hakmem record`: runs a program under the recorder and writes a trace for each process that it became or started. */
+import { spawn } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { cpus, release, tmpdir } from 'node:os';
+import { basename, delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { writeHak } from '../traces/file.ts';
+import { type Launch, type RecordedProcess, Recording, readProcesses } from '../traces/recording.ts';
+import type { Chunk, Origin, Statistics } from '../traces/trace.ts';
+import { CheckFailed, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
+
+interface RecordOptions {
+  readonly output?: string;
+  readonly stacks: number;
+  readonly minSize: number;
+  readonly touch?: boolean;
+  readonly json?: boolean;
+  readonly progress?: boolean;
+}
+
+interface Written {
+  readonly path: string;
+  readonly pid: number;
+  readonly is_main: boolean;
+  readonly origin: Origin;
+  readonly statistics: Statistics;
+  readonly warnings: readonly string[];
+}
+
+const most_frames = 64;
+/** Children may outlive the program by a moment; those that run on are merged as far as they came. */
+const straggler_wait_ms = 300;
+
+export function addRecord(program: Command): void {
+  program
+    .command('record')
+    .description('Runs a program under the recorder and writes a trace for each of its processes')
+    .argument('<program>', 'the program; put -- before it')
+    .argument('[arguments...]', 'its arguments')
+    .option('-o, --output <file>', 'trace of the program; its children go to FILE.PID.hak (default: PROGRAM-PID.hak)')
+    .option('--stacks <n>', 'frames that make up a call site', wholeNumber(1, most_frames), 1)
+    .option('--min-size <size>', 'keep only blocks of at least this many bytes', sizeOption, 0)
+    .option('--touch', "count the touched pages of blocks of 512 KiB and more (pins glibc's mmap threshold)")
+    .option('--json', "list the written traces on stdout; the program's own stdout then goes to stderr")
+    .option('--progress', 'say what was written even where stderr is no terminal')
+    .option('--seed <n>', 'taken by every command; nothing here is random', wholeNumber(0))
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `
+The program keeps its stdin, stdout, stderr, terminal and signals; Ctrl-C ends it, not the recording. Its own exit status
+is kept in the trace and said on stderr when it is not 0. Exit codes: 0 recorded, whatever the program made of itself;
+1 nothing could be recorded (a static, setuid or foreign program); 2 no such program, or bad usage.`,
+    )
+    .action(async (name: string, args: string[], options: RecordOptions) => {
+      await record(name, args, options);
+    });
+}
+
+async function record(name: string, args: readonly string[], options: RecordOptions): Promise<void> {
+  const file = findProgram(name);
+  const obstacle = whyNotRecordable(file);
+  if (obstacle !== null) throw new CheckFailed(`${file}: ${obstacle}, so the recorder cannot be preloaded into it`);
+  const output = options.output;
+  if (output !== undefined && !existsSync(dirname(output)))
+    throw new UsageError(`${output}: cannot be written: there is no folder ${dirname(output)}`);
+  const directory = mkdtempSync(join(tmpdir(), 'hakmem-record-'));
+  const discard = () => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', discard);
+  try {
+    const launch = await launchProgram(directory, name, args, options);
+    if (launch.failure !== '') throw new UsageError(`${file}: cannot be run: ${launch.failure}`);
+    await waitForStragglers(directory, launch);
+    const written = writeTraces(directory, launch, basename(name), output);
+    if (written.length === 0)
+      throw new CheckFailed(
+        `${file}: nothing was recorded: it, or the program it starts, is static, setuid, of another architecture, or clears its environment`,
+      );
+    report(written, launch, name, options);
+  } finally {
+    discard();
+    process.off('exit', discard);
+  }
+}
+
+/** As execvp would find it. Throws UsageError. */
+function findProgram(name: string): string {
+  const candidates = name.includes('/')
+    ? [name]
+    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder === '' ? '.' : folder, name));
+  const files = candidates.filter((path) => existsSync(path) && statSync(path).isFile());
+  for (const path of files) {
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {}
+  }
+  if (files.length > 0) throw new UsageError(`${files[0]}: not executable; wanted a program`);
+  throw new UsageError(
+    name.includes('/') ? `${name}: no such program` : `${name}: no such program in the folders of PATH`,
+  );
+}
+
+/** What keeps the loader from preloading into the file; null where nothing is known to. */
+function whyNotRecordable(path: string): string | null {
+  const bytes = readFileSync(path);
+  if (bytes.length < 64 || bytes.toString('latin1', 0, 4) !== '\x7fELF') return null;
+  const own = readFileSync(process.execPath).subarray(0, 64);
+  if (bytes[4] !== own[4] || bytes.readUInt16LE(18) !== own.readUInt16LE(18))
+    return 'a program for another architecture';
+  const table = Number(bytes.readBigUInt64LE(32));
+  const entry_bytes = bytes.readUInt16LE(54);
+  const entries = Array.from({ length: bytes.readUInt16LE(56) }, (_, at) => table + at * entry_bytes);
+  const interpreter_segment = 3;
+  if (!entries.some((at) => at + 4 <= bytes.length && bytes.readUInt32LE(at) === interpreter_segment))
+    return 'statically linked: it has no dynamic loader';
+  const { mode, uid, gid } = statSync(path);
+  if ((mode & 0o4000 && uid !== process.getuid?.()) || (mode & 0o2000 && gid !== process.getgid?.()))
+    return 'setuid or setgid: the loader ignores LD_PRELOAD';
+  return null;
+}
+
+async function launchProgram(
+  directory: string,
+  name: string,
+  args: readonly string[],
+  options: RecordOptions,
+): Promise<Launch> {
+  const launcher = nativeFile('hak-record');
+  const report = join(directory, 'report');
+  const inherited = process.env.LD_PRELOAD;
+  const child = spawn(launcher, [report, name, ...args], {
+    stdio: ['inherit', options.json ? 2 : 'inherit', 'inherit'],
+    env: {
+      ...process.env,
+      HAKMEM_RECORD_PRELOAD: preloadable(directory) + (inherited ? `:${inherited}` : ''),
+      HAKMEM_RECORD_DIR: directory,
+      HAKMEM_RECORD_CLOCK: hasSteadyTsc() ? 'tsc' : 'monotonic',
+      HAKMEM_RECORD_STACKS: String(options.stacks),
+      HAKMEM_RECORD_MIN_SIZE: String(options.minSize),
+      HAKMEM_RECORD_TOUCH: options.touch ? '1' : '0',
+    },
+  });
+  const restore = passOnSignals((signal) => child.kill(signal));
+  try {
+    await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', resolve);
+    });
+  } finally {
+    restore();
+  }
+  if (!existsSync(report)) throw new CheckFailed("the recorder's launcher was killed: nothing was written");
+  return JSON.parse(readFileSync(report, 'utf8')) as Launch;
+}
+
+/** While the program runs, signals are the program's. Returns what undoes it. */
+function passOnSignals(pass: (signal: NodeJS.Signals) => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+  const before = signals.map((signal) => process.listeners(signal));
+  for (const signal of signals) {
+    process.removeAllListeners(signal);
+    process.on(signal, pass);
+  }
+  return () => {
+    for (const [at, signal] of signals.entries()) {
+      process.removeAllListeners(signal);
+      for (const listener of before[at]) process.on(signal, listener as NodeJS.SignalsListener);
+    }
+  };
+}
+
+/** LD_PRELOAD separates its files with spaces and colons: a path that has either goes by another name. */
+function preloadable(directory: string): string {
+  const library = nativeFile('libhakmem-record.so');
+  if (!/[\s:]/.test(library)) return library;
+  const link = join(directory, 'record.so');
+  symlinkSync(library, link);
+  return link;
+}
+
+function nativeFile(name: string): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  const path = join(folder, 'native', 'build', name);
+  if (!existsSync(path)) throw new CheckFailed(`${path} is missing: recording needs a C compiler and "npm run build"`);
+  return path;
+}
+
+/** Whether the kernel itself trusts the processors' counters to run alike. */
+function hasSteadyTsc(): boolean {
+  try {
+    const clock = readFileSync('/sys/devices/system/clocksource/clocksource0/current_clocksource', 'utf8').trim();
+    const flags = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
+    return clock === 'tsc' && / constant_tsc( |$)/.test(flags) && / nonstop_tsc( |$)/.test(flags);
+  } catch {
+    return false;
+  }
+}
+
+async function waitForStragglers(directory: string, launch: Launch): Promise<void> {
+  const deadline = performance.now() + straggler_wait_ms;
+  const isRunning = ({ pid, finished }: RecordedProcess) =>
+    !finished &&
+    pid !== launch.pid &&
+    existsSync(`/proc/${pid}/maps`) &&
+    readFileSync(`/proc/${pid}/cmdline`).length > 0;
+  while (performance.now() < deadline && readProcesses(directory).some(isRunning))
+    await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+function writeTraces(directory: string, launch: Launch, name: string, output: string | undefined): Written[] {
+  const machine = `${cpus()[0]?.model.trim() ?? 'unknown processor'}, Linux ${release()}`;
+  const processes = readProcesses(directory);
+  const last_image = new Map(processes.map(({ pid, image }) => [pid, image]));
+  const written: Written[] = [];
+  for (const recorded of processes) {
+    const { pid, image } = recorded;
+    // A program that starts another by exec is the same process: the last one is what was asked for.
+    const is_last = last_image.get(pid) === image;
+    const is_main = pid === launch.pid && is_last;
+    const path = pathFor(recorded, is_main, is_last, name, launch, output);
+    const recording = new Recording(recorded, launch);
+    const chunks = recording.chunks();
+    const first = chunks.next();
+    if (first.done && !is_main) continue;
+    const columns = { time: true, sites: true, touch: recorded.touch };
+    let origin: Origin | undefined;
+    const statistics = writeHak(path, resumed(first, chunks), columns, () => {
+      origin = recording.origin(machine);
+      return origin;
+    });
+    written.push({ path, pid, is_main, origin: origin!, statistics, warnings: recording.warnings() });
+  }
+  return written;
+}
+
+function* resumed(first: IteratorResult<Chunk>, rest: Iterable<Chunk>): Generator<Chunk> {
+  if (first.done) return;
+  yield first.value;
+  yield* rest;
+}
+
+function pathFor(
+  recorded: RecordedProcess,
+  is_main: boolean,
+  is_last: boolean,
+  name: string,
+  launch: Launch,
+  output: string | undefined,
+): string {
+  const process_name = is_last ? `${recorded.pid}` : `${recorded.pid}-${recorded.image}`;
+  if (output !== undefined) return is_main ? output : `${output.replace(/\.hak$/, '')}.${process_name}.hak`;
+  if (recorded.pid === launch.pid) return `${name}-${process_name}.hak`;
+  return `${basename(recorded.arguments[0] ?? name)}-${process_name}.hak`;
+}
+
+function report(written: readonly Written[], launch: Launch, name: string, options: RecordOptions): void {
+  const shown = options.progress === true || process.stderr.isTTY === true;
+  for (const { path, pid, origin, statistics, warnings } of written) {
+    const line = `${path}: ${statistics.events} events of ${origin.program} (${pid})`;
+    if (shown) say(line);
+    for (const warning of warnings) say(`${path}: ${warning}`);
+  }
+  if (launch.signal !== 0) say(`${name} was killed by signal ${launch.signal}; what it did before is recorded`);
+  else if (launch.status !== 0) say(`${name} exited with status ${launch.status}`);
+  if (!options.json) return;
+  printJson({
+    program: name,
+    exit: launch.signal !== 0 ? `signal ${launch.signal}` : launch.status,
+    written: written.map(({ path, pid, is_main, origin, statistics }) => ({
+      path,
+      pid,
+      is_main,
+      program: origin.program,
+      events: statistics.events,
+      allocations: statistics.allocations,
+      frees: statistics.frees,
+      reallocs: statistics.reallocs,
+      dropped: origin.dropped,
+      threads: statistics.threads,
+      sites: origin.sites.length,
+      bytes: statSync(path).size,
+      process: origin.process,
+      notes: origin.notes,
+    })),
+  });
+}

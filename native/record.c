@@ -1,0 +1,969 @@
+/**
+ * The recorder: preloaded into a program, it writes down every call of the allocator and hands it on to glibc.
+ *
+ * Each thread appends 64-bit words to a buffer of its own that is mapped from a file, so that what was written outlives
+ * the process however it ends. traces/recording.ts reads the files; docs/RECORDING.md has their layout and the reasons.
+ * Nothing in here allocates, and nothing in here is a cancellation point.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include <unwind.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define always_inline inline __attribute__((always_inline))
+
+/* glibc's allocator under the names that no interposer takes away: safe before the first constructor, without dlsym. */
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void __libc_free(void *);
+
+/** Kinds of records, the low four bits of their first word. An allocation's kind is its operation in a trace, plus one. */
+enum kind {
+  KIND_END,
+  KIND_MALLOC,
+  KIND_CALLOC,
+  KIND_ALIGNED,
+  KIND_REALLOC, /* the second half of a realloc: the block at its new place */
+  KIND_FREE,
+  KIND_MOVE,    /* the first half of a realloc: the block leaves its old place */
+  KIND_TIME,    /* the whole clock, where a difference did not fit */
+  KIND_THREAD,  /* the records that follow are another thread's */
+  KIND_STACK,   /* frames behind a site, with --stacks */
+  KIND_TOUCHED, /* pages of a large block that are resident just now */
+};
+
+enum {
+  PAGE_BYTES = 4096,
+  HEADER_BYTES = PAGE_BYTES,
+  BUFFER_BYTES = 64 * 1024,
+  BUFFER_WORDS = BUFFER_BYTES / 8,
+  RECORD_WORDS_MAX = 80,
+  STACK_FRAMES_MAX = 64,
+  STACKS_KNOWN = 4096,
+  DELTA_MAX = 0xffff,
+  TSC_SHIFT = 4,
+  MONOTONIC_SHIFT = 3,
+  LARGE_BYTES = 512 * 1024, /* `large_bytes` of traces/trace.ts */
+  TOUCH_MMAP_THRESHOLD_BYTES = 128 * 1024,
+  MAPS_INTERVAL_NS = 250 * 1000 * 1000,
+  PATH_BYTES = 512,
+};
+
+/** The file `process` of a recording, mapped shared. Mirror: `readProcess` of traces/recording.ts. */
+struct process_file {
+  char magic[8];
+  uint32_t version, pid, parent, clock;
+  uint32_t tick_shift, page_bytes, header_bytes, buffer_bytes;
+  uint32_t stacks, touch, finished, stop_errno;
+  int32_t exit_status;
+  uint32_t forked;
+  uint64_t min_size, lost_events;
+  uint64_t start_ticks, start_ns, last_ticks, last_ns;
+  uint64_t user_ns, sys_ns, faults, resident_peak_bytes;
+};
+
+/** The start of a stream file: header, buffer, then what was flushed. */
+struct stream_file {
+  char magic[8];
+  uint64_t flushed_bytes; /* bytes behind the buffer that are whole */
+  uint64_t pending_bytes; /* bytes of the buffer that are being flushed */
+  char rest[HEADER_BYTES - 24];
+  uint64_t buffer[BUFFER_WORDS];
+};
+_Static_assert(sizeof(struct stream_file) == HEADER_BYTES + BUFFER_BYTES, "the buffer follows the header page");
+
+/** A stream file in this process; passed on to another thread when its own ends. */
+struct stream {
+  struct stream *next, *next_idle;
+  struct stream_file *file;
+  uint64_t *cursor;
+  uint64_t last_ticks;
+  uint32_t number;
+  uint64_t known_stacks[];
+};
+
+struct thread_state {
+  uint64_t *cursor, *limit; /* both NULL until the thread has a stream */
+  uint64_t last_ticks;
+  uintptr_t busy_frame; /* frame of the call that is writing; 0 when none is */
+  struct stream *stream;
+  uint32_t number; /* of the thread, from 1 */
+  /* Set by operator new for the malloc beneath it: who really called, and for how much. */
+  uintptr_t new_site;
+  size_t new_size;
+};
+static __thread struct thread_state self __attribute__((tls_model("initial-exec")));
+
+/** What a fork must forget: this page reads as zeros in the child, whichever way it was forked. */
+struct guard {
+  uint32_t recording;
+  uint32_t lock;
+};
+static struct guard no_guard;
+static struct guard *guard = &no_guard;
+
+static struct {
+  bool read, off;
+  char directory[PATH_BYTES / 2];
+  size_t directory_length;
+  size_t min_size;
+  unsigned stacks;
+  bool touch, tsc;
+} options;
+
+static struct {
+  struct process_file *file;
+  struct stream *streams, *idle;
+  uint32_t stream_count, thread_count;
+  uint64_t maps_ns;
+  pid_t pid;
+  unsigned begun; /* times that this image began a recording: more than once after forks */
+  bool finished;
+  char folder[PATH_BYTES];
+  size_t folder_length;
+} process;
+
+static pthread_key_t thread_end_key;
+static bool has_thread_end_key;
+
+/** Live blocks of LARGE_BYTES and more that have a mapping of their own, with --touch; open addressing, 0 is empty. */
+static struct {
+  uint32_t lock;
+  size_t slots, used;
+  uintptr_t *blocks;
+} large;
+
+static bool begin_recording(void);
+static bool make_room(void);
+static void finish(int status);
+
+/* ---------------------------------------------------------------------------------------------- system calls and text */
+
+/* Through syscall(): the functions of the same name are cancellation points, and malloc must not be one. */
+static int file_open(const char *path, int flags) {
+  return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
+}
+static void file_close(int descriptor) { syscall(SYS_close, descriptor); }
+
+static bool file_write_at(int descriptor, const void *bytes, size_t length, uint64_t offset) {
+  for (size_t done = 0; done < length;) {
+    const long count = syscall(SYS_pwrite64, descriptor, (const char *)bytes + done, length - done, offset + done);
+    if (count > 0) done += (size_t)count;
+    else if (count == 0 || errno != EINTR) return false;
+  }
+  return true;
+}
+
+static size_t append_text(char *path, size_t length, const char *text) {
+  while (*text != '\0' && length + 1 < PATH_BYTES) path[length++] = *text++;
+  path[length] = '\0';
+  return length;
+}
+
+static size_t append_number(char *path, size_t length, uint64_t number) {
+  char digits[24];
+  size_t at = sizeof digits;
+  digits[--at] = '\0';
+  do digits[--at] = (char)('0' + number % 10);
+  while ((number /= 10) != 0);
+  return append_text(path, length, digits + at);
+}
+
+static void path_in_folder(char *path, const char *name) {
+  memcpy(path, process.folder, process.folder_length);
+  append_text(path, process.folder_length, name);
+}
+
+static uint64_t monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/** Time and order in one: comparable between the processors where the launcher found the counter to be so. */
+static always_inline uint64_t ticks(void) {
+#if defined(__x86_64__)
+  if (likely(options.tsc)) return __builtin_ia32_rdtsc() >> TSC_SHIFT;
+#endif
+  return monotonic_ns() >> MONOTONIC_SHIFT;
+}
+
+static void lock(uint32_t *word) {
+  while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) != 0) sched_yield();
+}
+static void unlock(uint32_t *word) { __atomic_store_n(word, 0, __ATOMIC_RELEASE); }
+
+/* ----------------------------------------------------------------------------------------------------- writing records */
+
+/** A thread that longjmps out of a signal handler leaves its mark behind: then the frame is deeper than we are now. */
+static __attribute__((noinline)) bool is_really_busy(uintptr_t frame) {
+  if (frame > self.busy_frame) return false;
+  if (process.file != NULL) __atomic_add_fetch(&process.file->lost_events, 1, __ATOMIC_RELAXED);
+  return true;
+}
+
+/** Claims the thread's buffer; false where a signal handler allocates in the midst of a record, or nothing is recorded. */
+static always_inline bool enter(void) {
+  const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+  if (unlikely(self.busy_frame != 0) && is_really_busy(frame)) return false;
+  self.busy_frame = frame;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (unlikely(self.cursor >= self.limit) && !make_room()) {
+    self.busy_frame = 0;
+    return false;
+  }
+  return true;
+}
+
+static always_inline void leave(void) {
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  self.busy_frame = 0;
+}
+
+/** The first word goes in last: a record whose first word is there is whole, whenever the process was killed. */
+static always_inline void put_first_word(uint64_t *words, uint64_t word) {
+  __atomic_store_n(words, word, __ATOMIC_RELEASE);
+}
+
+static __attribute__((noinline)) void put_time(uint64_t now) {
+  put_first_word(self.cursor, (now << 4) | KIND_TIME);
+  self.cursor += 1;
+}
+
+/** The first word of a record of `block` at time `now`: 44 bits of address, 16 of time since the record before, 4 of kind. */
+static always_inline uint64_t first_word(enum kind kind, const void *block, uint64_t now) {
+  uint64_t delta = now - self.last_ticks;
+  if (unlikely(delta > DELTA_MAX)) {
+    if ((int64_t)delta < 0) {
+      now = self.last_ticks;
+    } else {
+      put_time(now);
+    }
+    delta = 0;
+  }
+  self.last_ticks = now;
+  return (uint64_t)(uintptr_t)block << 16 | delta << 4 | kind;
+}
+
+static always_inline void put_short(enum kind kind, const void *block, uint64_t now) {
+  const uint64_t word = first_word(kind, block, now);
+  put_first_word(self.cursor, word);
+  self.cursor += 1;
+}
+
+static always_inline void put_long(enum kind kind, const void *block, uint64_t second, uint64_t third, uint64_t now) {
+  const uint64_t word = first_word(kind, block, now);
+  uint64_t *words = self.cursor;
+  words[1] = second;
+  words[2] = third;
+  put_first_word(words, word);
+  self.cursor = words + 3;
+}
+
+/* ------------------------------------------------------------------------------------------------------- call sites */
+
+struct walk {
+  uintptr_t site;
+  unsigned wanted, count;
+  uint64_t hash;
+  uint64_t frames[STACK_FRAMES_MAX];
+};
+
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *argument) {
+  struct walk *walk = argument;
+  const uintptr_t address = _Unwind_GetIP(context);
+  if (walk->count == 0 && address != walk->site) return _URC_NO_REASON;
+  if (address == 0) return _URC_END_OF_STACK;
+  walk->frames[walk->count++] = address;
+  walk->hash = (walk->hash ^ address) * 0x100000001b3u;
+  return walk->count == walk->wanted ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+/** A name for the frames from `site` outwards; their addresses are recorded when this thread meets them first. */
+static __attribute__((noinline)) uint64_t put_stack(uintptr_t site) {
+  struct walk walk = {.site = site, .wanted = options.stacks, .hash = 0xcbf29ce484222325u};
+  _Unwind_Backtrace(walk_frame, &walk);
+  if (walk.count == 0) walk.frames[walk.count++] = walk.hash = site;
+  uint64_t *known = &self.stream->known_stacks[(walk.hash ^ walk.hash >> 32) % STACKS_KNOWN];
+  if (*known == walk.hash) return walk.hash;
+  *known = walk.hash;
+  uint64_t *words = self.cursor;
+  words[1] = walk.hash;
+  memcpy(words + 2, walk.frames, walk.count * sizeof walk.frames[0]);
+  put_first_word(words, (uint64_t)walk.count << 4 | KIND_STACK);
+  self.cursor = words + 2 + walk.count;
+  if (self.cursor >= self.limit && !make_room()) return 0;
+  return walk.hash;
+}
+
+static always_inline uint64_t site_word(uintptr_t site) {
+  return likely(options.stacks <= 1) ? site : put_stack(site);
+}
+
+/* ---------------------------------------------------------------------------------------------------- glibc's blocks */
+
+/* A block's size stands in the word before it, with three flags; malloc_usable_size() may belong to another allocator. */
+enum { CHUNK_IS_MMAPPED = 2, CHUNK_FLAGS = 7 };
+
+static always_inline size_t chunk_word(const void *block) { return ((const size_t *)block)[-1]; }
+
+static always_inline size_t usable_bytes(const void *block) {
+  const size_t word = chunk_word(block);
+  return (word & ~(size_t)CHUNK_FLAGS) - (word & CHUNK_IS_MMAPPED ? 2 * sizeof(size_t) : sizeof(size_t));
+}
+
+/* --------------------------------------------------------------------------------------------------------- touched pages */
+
+static bool has_own_mapping(const void *block) {
+  return (chunk_word(block) & CHUNK_IS_MMAPPED) != 0 && usable_bytes(block) >= LARGE_BYTES;
+}
+
+static uint64_t resident_pages(const void *block) {
+  enum { STEP_PAGES = 1024 };
+  unsigned char resident[STEP_PAGES];
+  uintptr_t page = (uintptr_t)block & ~(uintptr_t)(PAGE_BYTES - 1);
+  const uintptr_t end = (uintptr_t)block + usable_bytes(block);
+  uint64_t pages = 0;
+  while (page < end) {
+    const size_t left = (end - page + PAGE_BYTES - 1) / PAGE_BYTES;
+    const size_t count = left < STEP_PAGES ? left : STEP_PAGES;
+    if (syscall(SYS_mincore, page, count * PAGE_BYTES, resident) != 0) return 0;
+    for (size_t at = 0; at < count; at += 1) pages += resident[at] & 1;
+    page += count * PAGE_BYTES;
+  }
+  return pages;
+}
+
+/** Where `block` is, or the empty slot where it would be. */
+static size_t large_slot(uintptr_t block) {
+  size_t slot = (block >> 12) * 0x9e3779b97f4a7c15u % large.slots;
+  while (large.blocks[slot] != 0 && large.blocks[slot] != block) slot = (slot + 1) % large.slots;
+  return slot;
+}
+
+static bool large_grow(void) {
+  const size_t slots = large.slots == 0 ? 4096 : large.slots * 2;
+  uintptr_t *blocks = mmap(NULL, slots * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (blocks == MAP_FAILED) return false;
+  uintptr_t *old_blocks = large.blocks;
+  const size_t old_slots = large.slots;
+  large.blocks = blocks;
+  large.slots = slots;
+  for (size_t slot = 0; slot < old_slots; slot += 1)
+    if (old_blocks[slot] != 0) large.blocks[large_slot(old_blocks[slot])] = old_blocks[slot];
+  if (old_blocks != NULL) munmap(old_blocks, old_slots * sizeof *old_blocks);
+  return true;
+}
+
+static __attribute__((noinline)) void large_add(const void *block) {
+  if (!has_own_mapping(block)) return;
+  const int saved_errno = errno;
+  lock(&large.lock);
+  if (large.used * 2 < large.slots || large_grow()) {
+    const size_t slot = large_slot((uintptr_t)block);
+    large.used += large.blocks[slot] == 0;
+    large.blocks[slot] = (uintptr_t)block;
+  }
+  unlock(&large.lock);
+  errno = saved_errno;
+}
+
+static void large_remove(const void *block) {
+  lock(&large.lock);
+  size_t hole = large.slots == 0 ? 0 : large_slot((uintptr_t)block);
+  if (large.slots != 0 && large.blocks[hole] != 0) {
+    large.used -= 1;
+    large.blocks[hole] = 0;
+    /* Those behind the hole that belong before it move up, so that searches need no markers. */
+    for (size_t at = (hole + 1) % large.slots; large.blocks[at] != 0; at = (at + 1) % large.slots) {
+      const uintptr_t moved = large.blocks[at];
+      large.blocks[at] = 0;
+      large.blocks[large_slot(moved)] = moved;
+    }
+  }
+  unlock(&large.lock);
+}
+
+static void put_touched(const void *block) {
+  const uint64_t pages = resident_pages(block);
+  if (pages == 0 || !enter()) return;
+  put_long(KIND_TOUCHED, block, pages, 0, ticks());
+  leave();
+}
+
+/** Before a block is given back or moved. */
+static __attribute__((noinline)) void large_leaves(const void *block) {
+  if (!has_own_mapping(block)) return;
+  const int saved_errno = errno;
+  put_touched(block);
+  large_remove(block);
+  errno = saved_errno;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ events */
+
+static always_inline bool is_recording(void) { return likely(guard->recording != 0) || begin_recording(); }
+
+static always_inline bool is_wanted(const void *block) {
+  return likely(options.min_size == 0) || usable_bytes(block) >= options.min_size;
+}
+
+static always_inline void put_allocation(enum kind kind, const void *block, size_t size, unsigned align_power,
+                                         uintptr_t site) {
+  if (unlikely(options.touch)) large_add(block);
+  if (!enter()) return;
+  const uint64_t site_name = site_word(site);
+  put_long(kind, block, size | (uint64_t)align_power << 56, site_name, ticks());
+  leave();
+}
+
+static always_inline void put_free(const void *block) {
+  if (unlikely(options.touch)) large_leaves(block);
+  if (!enter()) return;
+  put_short(KIND_FREE, block, ticks());
+  leave();
+}
+
+/** The caller that counts: that of operator new where it is what called malloc. */
+static always_inline uintptr_t take_site(uintptr_t site) {
+  if (likely(self.new_site == 0)) return site;
+  const uintptr_t new_site = self.new_site;
+  self.new_site = 0;
+  return new_site;
+}
+
+#define CALLER() ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
+
+static always_inline void *allocated(enum kind kind, void *block, size_t size, uintptr_t site) {
+  if (!is_recording()) return block;
+  const bool from_new = self.new_site != 0;
+  site = take_site(site);
+  if (unlikely(block == NULL) || !is_wanted(block)) return block;
+  /* operator new asks malloc for one byte where none was asked of it. */
+  if (unlikely(from_new) && size == 1) size = self.new_size;
+  put_allocation(kind, block, size, 0, site);
+  return block;
+}
+
+static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
+  void *block = __libc_memalign(align, size);
+  if (!is_recording()) return block;
+  const bool from_new = self.new_site != 0;
+  site = take_site(site);
+  if (block == NULL || !is_wanted(block)) return block;
+  unsigned power = 0;
+  while (power < 31 && (size_t)1 << power < align) power += 1;
+  /* The aligned operator new rounds sizes up to the alignment before it asks. */
+  if (from_new && self.new_size <= size && size - self.new_size < align) size = self.new_size;
+  put_allocation(KIND_ALIGNED, block, size, power, site);
+  return block;
+}
+
+static always_inline void *reallocate(void *block, size_t size, uintptr_t site) {
+  if (block == NULL) return allocated(KIND_MALLOC, __libc_realloc(NULL, size), size, site);
+  if (!is_recording()) return __libc_realloc(block, size);
+  const bool was_wanted = is_wanted(block);
+  if (size == 0) {
+    if (was_wanted) put_free(block);
+    return __libc_realloc(block, 0);
+  }
+  if (unlikely(options.touch) && was_wanted) large_leaves(block);
+  const uint64_t left_at = ticks();
+  void *moved = __libc_realloc(block, size);
+  if (unlikely(moved == NULL)) {
+    if (options.touch && was_wanted) large_add(block);
+    return NULL;
+  }
+  const bool wanted = is_wanted(moved);
+  if (!was_wanted) {
+    if (wanted) put_allocation(KIND_MALLOC, moved, size, 0, site);
+    return moved;
+  }
+  if (unlikely(options.touch) && wanted) large_add(moved);
+  if (!enter()) return moved;
+  if (wanted) {
+    const uint64_t site_name = site_word(site);
+    put_short(KIND_MOVE, block, left_at);
+    put_long(KIND_REALLOC, moved, size, site_name, ticks());
+  } else {
+    put_short(KIND_FREE, block, left_at);
+  }
+  leave();
+  return moved;
+}
+
+EXPORT void *malloc(size_t size) { return allocated(KIND_MALLOC, __libc_malloc(size), size, CALLER()); }
+
+EXPORT void *calloc(size_t count, size_t size) {
+  return allocated(KIND_CALLOC, __libc_calloc(count, size), count * size, CALLER());
+}
+
+EXPORT void *realloc(void *block, size_t size) { return reallocate(block, size, CALLER()); }
+
+EXPORT void *reallocarray(void *block, size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  return reallocate(block, bytes, CALLER());
+}
+
+EXPORT void free(void *block) {
+  if (block == NULL) return;
+  if (is_recording() && is_wanted(block)) put_free(block);
+  __libc_free(block);
+}
+
+EXPORT void *memalign(size_t align, size_t size) { return allocate_aligned(align, size, CALLER()); }
+EXPORT void *aligned_alloc(size_t align, size_t size) { return allocate_aligned(align, size, CALLER()); }
+EXPORT void *valloc(size_t size) { return allocate_aligned(PAGE_BYTES, size, CALLER()); }
+
+EXPORT int posix_memalign(void **place, size_t align, size_t size) {
+  if (align % sizeof(void *) != 0 || align == 0 || (align & (align - 1)) != 0) return EINVAL;
+  const int saved_errno = errno;
+  void *block = allocate_aligned(align, size, CALLER());
+  errno = saved_errno;
+  if (block == NULL) return ENOMEM;
+  *place = block;
+  return 0;
+}
+
+EXPORT void *pvalloc(size_t size) {
+  const size_t rounded = (size + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+  if (rounded < size) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  return allocate_aligned(PAGE_BYTES, rounded, CALLER());
+}
+
+/* A program linked with another allocator would otherwise ask that one about blocks of ours. */
+EXPORT size_t malloc_usable_size(void *block) { return block == NULL ? 0 : usable_bytes(block); }
+
+/* ------------------------------------------------------------------------------------------------------ operator new */
+
+/*
+ * The program's own operator new still runs (its new_handler, its exceptions), and the delete operators are left alone,
+ * for a program may replace some of them. Ours only leaves word who called, for the malloc beneath it.
+ */
+static __attribute__((noinline)) void *find_new(void **found, const char *name) {
+  void *next = dlsym(RTLD_NEXT, name);
+  static const char *const homes[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
+  for (size_t at = 0; next == NULL && at < sizeof homes / sizeof homes[0]; at += 1) {
+    /* A library that was loaded for a plugin alone is not in the scope that RTLD_NEXT searches. */
+    void *home = dlopen(homes[at], RTLD_LAZY | RTLD_NOLOAD);
+    if (home != NULL) next = dlsym(home, name);
+  }
+  if (next == NULL) abort();
+  __atomic_store_n(found, next, __ATOMIC_RELAXED);
+  return next;
+}
+
+#define OPERATOR_NEW(symbol, parameters, arguments, type)                                  \
+  EXPORT void *symbol parameters {                                                         \
+    static void *found;                                                                    \
+    void *next = __atomic_load_n(&found, __ATOMIC_RELAXED);                                \
+    if (unlikely(next == NULL)) next = find_new(&found, #symbol);                          \
+    if (self.new_site == 0) {                                                              \
+      self.new_site = CALLER();                                                            \
+      self.new_size = size;                                                                \
+    }                                                                                      \
+    void *block = ((type)next)arguments;                                                   \
+    self.new_site = 0;                                                                     \
+    return block;                                                                          \
+  }
+typedef void *(*new_plain)(size_t);
+typedef void *(*new_two)(size_t, size_t);
+typedef void *(*new_three)(size_t, size_t, const void *);
+typedef void *(*new_nothrow)(size_t, const void *);
+
+OPERATOR_NEW(_Znwm, (size_t size), (size), new_plain)
+OPERATOR_NEW(_Znam, (size_t size), (size), new_plain)
+OPERATOR_NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void *tag), (size, tag), new_nothrow)
+OPERATOR_NEW(_ZnamRKSt9nothrow_t, (size_t size, const void *tag), (size, tag), new_nothrow)
+OPERATOR_NEW(_ZnwmSt11align_val_t, (size_t size, size_t align), (size, align), new_two)
+OPERATOR_NEW(_ZnamSt11align_val_t, (size_t size, size_t align), (size, align), new_two)
+OPERATOR_NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t size, size_t align, const void *tag), (size, align, tag),
+             new_three)
+OPERATOR_NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t size, size_t align, const void *tag), (size, align, tag),
+             new_three)
+
+/* --------------------------------------------------------------------------------------------------- streams of threads */
+
+/** Recording ends for the whole process; what is written stays. */
+static void stop_recording(int reason) {
+  if (process.file != NULL && process.file->stop_errno == 0) process.file->stop_errno = (uint32_t)reason;
+  options.off = true;
+  __atomic_store_n(&guard->recording, 0, __ATOMIC_RELEASE);
+}
+
+/** Maps `bytes` of the file `name` of the recording, new and with its blocks on the disk: a hole could kill by SIGBUS. */
+static void *map_file(const char *name, size_t bytes) {
+  char path[PATH_BYTES];
+  path_in_folder(path, name);
+  const int descriptor = file_open(path, O_RDWR | O_CREAT | O_EXCL);
+  if (descriptor < 0) return NULL;
+  void *map = MAP_FAILED;
+  if (syscall(SYS_fallocate, descriptor, 0, 0, bytes) == 0 || (errno == EOPNOTSUPP && ftruncate(descriptor, (off_t)bytes) == 0))
+    map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  const int reason = errno;
+  file_close(descriptor);
+  errno = reason;
+  return map == MAP_FAILED ? NULL : map;
+}
+
+static void stream_name(char *name, uint32_t number) { append_number(name, append_text(name, 0, "/stream."), number); }
+
+static struct stream *new_stream(uint32_t number) {
+  const size_t bytes = sizeof(struct stream) + (options.stacks > 1 ? STACKS_KNOWN * sizeof(uint64_t) : 0);
+  struct stream *stream = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stream == MAP_FAILED) return NULL;
+  char name[PATH_BYTES];
+  stream_name(name, number);
+  stream->file = map_file(name, sizeof *stream->file);
+  if (stream->file == NULL) {
+    const int reason = errno;
+    munmap(stream, bytes);
+    errno = reason;
+    return NULL;
+  }
+  memcpy(stream->file->magic, "HAKSTRM1", sizeof stream->file->magic);
+  stream->number = number;
+  stream->cursor = stream->file->buffer;
+  return stream;
+}
+
+static uint64_t *limit_of(const struct stream *stream) {
+  return stream->file->buffer + BUFFER_WORDS - RECORD_WORDS_MAX;
+}
+
+/** Gives the thread a stream: one whose thread has ended, or a new one. */
+static bool take_stream(void) {
+  lock(&guard->lock);
+  struct stream *stream = process.idle;
+  if (stream != NULL) {
+    process.idle = stream->next_idle;
+  } else {
+    stream = new_stream(process.stream_count);
+    if (stream != NULL) {
+      process.stream_count += 1;
+      stream->next = process.streams;
+      process.streams = stream;
+    }
+  }
+  if (self.number == 0) self.number = ++process.thread_count;
+  unlock(&guard->lock);
+  if (stream == NULL) {
+    stop_recording(errno);
+    return false;
+  }
+  self.stream = stream;
+  self.cursor = stream->cursor;
+  self.limit = limit_of(stream);
+  self.last_ticks = stream->last_ticks;
+  if (has_thread_end_key) pthread_setspecific(thread_end_key, stream);
+  return true;
+}
+
+static void thread_ended(void *argument) {
+  struct stream *stream = argument;
+  if (self.stream != stream) return;
+  stream->cursor = self.cursor;
+  stream->last_ticks = self.last_ticks;
+  self.stream = NULL;
+  self.cursor = self.limit = NULL;
+  lock(&guard->lock);
+  stream->next_idle = process.idle;
+  process.idle = stream;
+  unlock(&guard->lock);
+}
+
+/** What the process has spent so far, for the case that it never gets to say so at its end. */
+static void note_spent(void) {
+  struct process_file *file = process.file;
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  file->last_ticks = ticks();
+  file->last_ns = monotonic_ns();
+  file->user_ns = (uint64_t)usage.ru_utime.tv_sec * 1000000000u + (uint64_t)usage.ru_utime.tv_usec * 1000u;
+  file->sys_ns = (uint64_t)usage.ru_stime.tv_sec * 1000000000u + (uint64_t)usage.ru_stime.tv_usec * 1000u;
+  file->faults = (uint64_t)(usage.ru_minflt + usage.ru_majflt);
+}
+
+/** Appends /proc/self/NAME to the file `to` of the recording. */
+static void copy_of_proc(const char *from, const char *to) {
+  char path[PATH_BYTES];
+  path_in_folder(path, to);
+  const int source = file_open(from, O_RDONLY);
+  const int target = file_open(path, O_WRONLY | O_CREAT | O_APPEND);
+  char bytes[2048];
+  long count;
+  while (source >= 0 && target >= 0 && (count = syscall(SYS_read, source, bytes, sizeof bytes)) > 0)
+    if (syscall(SYS_write, target, bytes, count) != count) break;
+  if (source >= 0) file_close(source);
+  if (target >= 0) file_close(target);
+}
+
+/**
+ * Where the modules lie, for the names of call sites. Taken again now and then, for libraries come and go; walking the
+ * loader's own list instead would take its lock inside malloc.
+ */
+static void note_maps(void) {
+  const uint64_t now_ns = monotonic_ns();
+  process.maps_ns = now_ns;
+  copy_of_proc("/proc/self/maps", "/maps");
+}
+
+static bool flush(void) {
+  struct stream *stream = self.stream;
+  struct stream_file *file = stream->file;
+  const size_t bytes = (size_t)((char *)self.cursor - (char *)file->buffer);
+  char name[PATH_BYTES], path[PATH_BYTES];
+  stream_name(name, stream->number);
+  path_in_folder(path, name);
+  /* Opened for each flush: a descriptor kept would be closed, or given to another file, by programs that tidy up. */
+  const int descriptor = file_open(path, O_WRONLY);
+  if (descriptor < 0) return false;
+  __atomic_store_n(&file->pending_bytes, bytes, __ATOMIC_RELEASE);
+  const bool written = file_write_at(descriptor, file->buffer, bytes, sizeof *file + file->flushed_bytes);
+  const int reason = errno;
+  file_close(descriptor);
+  errno = reason;
+  if (!written) return false;
+  memset(file->buffer, 0, bytes);
+  __atomic_store_n(&file->flushed_bytes, file->flushed_bytes + bytes, __ATOMIC_RELEASE);
+  __atomic_store_n(&file->pending_bytes, 0, __ATOMIC_RELEASE);
+  self.cursor = file->buffer;
+  note_spent();
+  const uint64_t now_ns = process.file->last_ns, age_ns = now_ns - process.file->start_ns;
+  const uint64_t interval_ns = age_ns / 4 > MAPS_INTERVAL_NS ? age_ns / 4 : MAPS_INTERVAL_NS;
+  if (now_ns - process.maps_ns > interval_ns) note_maps();
+  return true;
+}
+
+/** Makes room for the longest record. False where nothing can be recorded. */
+static __attribute__((noinline)) bool make_room(void) {
+  const int saved_errno = errno;
+  bool room = guard->recording != 0;
+  if (room && self.stream == NULL) {
+    room = take_stream();
+    if (room) {
+      if (self.cursor >= self.limit) room = flush();
+      if (room) {
+        put_time(self.last_ticks = ticks());
+        put_first_word(self.cursor, (uint64_t)self.number << 4 | KIND_THREAD);
+        self.cursor += 1;
+      }
+    }
+  } else if (room) {
+    room = flush();
+  }
+  if (!room && guard->recording != 0) stop_recording(errno);
+  errno = saved_errno;
+  return room;
+}
+
+/* --------------------------------------------------------------------------------------------------------- the process */
+
+static const char *environment(const char *name) {
+  extern char **environ;
+  const size_t length = strlen(name);
+  for (char **entry = environ; entry != NULL && *entry != NULL; entry += 1)
+    if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') return *entry + length + 1;
+  return NULL;
+}
+
+static uint64_t number_of(const char *text) {
+  uint64_t number = 0;
+  while (text != NULL && *text >= '0' && *text <= '9') number = number * 10 + (uint64_t)(*text++ - '0');
+  return number;
+}
+
+static void read_options(void) {
+  options.read = true;
+  const char *directory = environment("HAKMEM_RECORD_DIR");
+  const char *clock = environment("HAKMEM_RECORD_CLOCK");
+  if (directory == NULL || *directory != '/' || strlen(directory) >= sizeof options.directory) {
+    options.off = true;
+    return;
+  }
+  strcpy(options.directory, directory);
+  options.directory_length = strlen(directory);
+  options.min_size = number_of(environment("HAKMEM_RECORD_MIN_SIZE"));
+  options.stacks = (unsigned)number_of(environment("HAKMEM_RECORD_STACKS"));
+  if (options.stacks > STACK_FRAMES_MAX) options.stacks = STACK_FRAMES_MAX;
+  options.touch = number_of(environment("HAKMEM_RECORD_TOUCH")) != 0;
+  options.tsc = clock != NULL && strcmp(clock, "tsc") == 0;
+  struct guard *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) {
+    options.off = true;
+    return;
+  }
+  madvise(page, PAGE_BYTES, MADV_WIPEONFORK);
+  guard = page;
+}
+
+/** A folder of its own for this image of this process: PID.N, where N counts the programs that it became by exec. */
+static bool make_folder(void) {
+  for (uint32_t image = 0; image < 100000; image += 1) {
+    memcpy(process.folder, options.directory, options.directory_length);
+    size_t length = append_text(process.folder, options.directory_length, "/");
+    length = append_number(process.folder, length, (uint64_t)process.pid);
+    length = append_text(process.folder, length, ".");
+    process.folder_length = append_number(process.folder, length, image);
+    if (syscall(SYS_mkdirat, AT_FDCWD, process.folder, 0700) == 0) return true;
+    if (errno != EEXIST) return false;
+  }
+  return false;
+}
+
+static bool make_process_file(void) {
+  struct process_file *file = map_file("/process", PAGE_BYTES);
+  if (file == NULL) return false;
+  file->version = 1;
+  file->pid = (uint32_t)process.pid;
+  file->parent = (uint32_t)getppid();
+  file->clock = options.tsc;
+  file->tick_shift = options.tsc ? TSC_SHIFT : MONOTONIC_SHIFT;
+  file->page_bytes = PAGE_BYTES;
+  file->header_bytes = HEADER_BYTES;
+  file->buffer_bytes = BUFFER_BYTES;
+  file->stacks = options.stacks;
+  file->touch = options.touch;
+  file->forked = process.begun > 1;
+  file->min_size = options.min_size;
+  file->start_ticks = ticks();
+  file->start_ns = monotonic_ns();
+  process.file = file;
+  note_spent();
+  memcpy(file->magic, "HAKPROC1", sizeof file->magic);
+  return true;
+}
+
+/** What was the parent's: its files stay mapped in a forked child, which must not write to them. */
+static void forget_parent(void) {
+  for (struct stream *stream = process.streams; stream != NULL; stream = stream->next)
+    munmap(stream->file, sizeof *stream->file);
+  if (process.file != NULL) munmap(process.file, PAGE_BYTES);
+  process.file = NULL;
+  process.streams = process.idle = NULL;
+  process.stream_count = process.thread_count = 0;
+  process.finished = false;
+  large.lock = 0;
+  memset(&self, 0, sizeof self);
+}
+
+/** At the first call in a process, and at the first after a fork. True where the process records. */
+static __attribute__((noinline)) bool begin_recording(void) {
+  if (options.off) return false;
+  const int saved_errno = errno;
+  if (!options.read) read_options();
+  bool recording = false;
+  if (!options.off) {
+    lock(&guard->lock);
+    recording = guard->recording != 0;
+    if (!recording) {
+      process.begun += 1;
+      forget_parent();
+      process.pid = getpid();
+      recording = make_folder() && make_process_file();
+      if (recording) {
+        copy_of_proc("/proc/self/cmdline", "/cmdline");
+        note_maps();
+        __atomic_store_n(&guard->recording, 1, __ATOMIC_RELEASE);
+      } else {
+        options.off = true;
+      }
+    }
+    unlock(&guard->lock);
+  }
+  errno = saved_errno;
+  return recording;
+}
+
+static uint64_t resident_peak_bytes(void) {
+  const int status = file_open("/proc/self/status", O_RDONLY);
+  if (status < 0) return 0;
+  char text[4096];
+  const long length = syscall(SYS_read, status, text, sizeof text - 1);
+  file_close(status);
+  text[length > 0 ? length : 0] = '\0';
+  const char *line = strstr(text, "VmHWM:");
+  if (line == NULL) return 0;
+  line += strlen("VmHWM:");
+  while (*line == ' ' || *line == '\t') line += 1;
+  return number_of(line) * 1024;
+}
+
+/** The process says what it spent. Idempotent; not in a vfork child, which would speak for its parent. */
+static void finish(int status) {
+  if (guard->recording == 0 || process.file == NULL || process.pid != getpid()) return;
+  if (__atomic_exchange_n(&process.finished, true, __ATOMIC_ACQ_REL)) return;
+  const int saved_errno = errno;
+  note_spent();
+  process.file->resident_peak_bytes = resident_peak_bytes();
+  if (options.touch)
+    for (size_t slot = 0; slot < large.slots; slot += 1)
+      if (large.blocks[slot] != 0) put_touched((const void *)large.blocks[slot]);
+  note_maps();
+  process.file->exit_status = status & 0xff;
+  __atomic_store_n(&process.file->finished, 1, __ATOMIC_RELEASE);
+  errno = saved_errno;
+}
+
+static void exit_handler(int status, void *unused) {
+  (void)unused;
+  finish(status);
+}
+
+EXPORT __attribute__((noreturn)) void _exit(int status) {
+  finish(status);
+  for (;;) syscall(SYS_exit_group, status);
+}
+EXPORT __attribute__((noreturn)) void _Exit(int status) { _exit(status); }
+
+static void forked_child(void) {
+  self.stream = NULL;
+  self.cursor = self.limit = NULL;
+  __atomic_store_n(&guard->recording, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->lock, 0, __ATOMIC_RELEASE);
+}
+
+static __attribute__((constructor)) void loaded(void) {
+  if (!begin_recording()) return;
+  /* Registered first, so it runs last: after every destructor, with the exit status. */
+  on_exit(exit_handler, NULL);
+  pthread_atfork(NULL, NULL, forked_child);
+  has_thread_end_key = pthread_key_create(&thread_end_key, thread_ended) == 0;
+  if (options.stacks > 1) {
+    /* The unwinder finds its footing now, not inside somebody's malloc. */
+    struct walk walk = {.site = 1, .wanted = 1};
+    _Unwind_Backtrace(walk_frame, &walk);
+  }
+  if (options.touch) {
+    mallopt(M_MMAP_THRESHOLD, TOUCH_MMAP_THRESHOLD_BYTES);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  }
+}

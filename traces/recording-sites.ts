@@ -1,0 +1,85 @@
+/** Names for call sites: which module an address lay in, and how far from its start, so that runs can be compared. */
+import type { Site } from './trace.ts';
+
+interface Segment {
+  readonly start: number;
+  readonly end: number;
+  readonly base: number;
+  readonly name: string;
+}
+
+/** What /proc/PID/maps said, one time after another; the latest that knows an address is believed. */
+export class Modules {
+  /** Of the program itself: the file mapped lowest, for the kernel maps it before its libraries. */
+  readonly program: string | null;
+  private readonly snapshots: Segment[][] = [];
+
+  constructor(maps: string) {
+    let program: string | null = null;
+    let last_start = Number.POSITIVE_INFINITY;
+    let base = 0;
+    let path = '';
+    for (const line of maps.split('\n')) {
+      const [, first, end, executable, offset, file] =
+        /^([0-9a-f]+)-([0-9a-f]+) ..(.). ([0-9a-f]+) \S+ \d+ +(\S.*)$/.exec(line) ?? [];
+      if (first === undefined) continue;
+      const start = Number.parseInt(first, 16);
+      if (start < last_start) {
+        this.snapshots.push([]);
+        path = '';
+      }
+      last_start = start;
+      if (file !== path || Number.parseInt(offset, 16) === 0) base = start;
+      path = file;
+      const name = file.replace(/ \(deleted\)$/, '').replace(/^.*\//, '');
+      if (program === null && file.startsWith('/')) program = name;
+      if (executable === 'x') this.snapshots.at(-1)!.push({ start, end: Number.parseInt(end, 16), base, name });
+    }
+    this.program = program;
+  }
+
+  /** "module+0xoffset", or null where no snapshot has the address. */
+  name(address: number): string | null {
+    for (let at = this.snapshots.length - 1; at >= 0; at -= 1) {
+      const segment = this.snapshots[at].find(({ start, end }) => address >= start && address < end);
+      if (segment !== undefined) return `${segment.name}+0x${(address - segment.base).toString(16)}`;
+    }
+    return null;
+  }
+}
+
+/** The sites of a trace, in the order in which they were met. */
+export class SiteTable {
+  readonly sites: Site[] = [];
+  private readonly modules: Modules;
+  private readonly by_hash = new Map<string, number>();
+  private readonly by_key = new Map<number, number>();
+
+  constructor(modules: Modules) {
+    this.modules = modules;
+  }
+
+  /** Index of the site `key`: one return address, or a name for the `frames`, innermost first. */
+  index(key: number, frames: readonly number[] | undefined): number {
+    const known = this.by_key.get(key);
+    if (known !== undefined) return known;
+    const names = (frames ?? [key]).map((address) => this.modules.name(address));
+    const text = names.map((name, at) => name ?? `0x${(frames ?? [key])[at].toString(16)}`).join(' < ');
+    const hash = fnv1a(text);
+    let index = this.by_hash.get(hash);
+    if (index === undefined) {
+      index = this.sites.length;
+      this.by_hash.set(hash, index);
+      this.sites.push({ hash, name: names[0] === null ? null : text });
+    }
+    this.by_key.set(key, index);
+    return index;
+  }
+}
+
+/** FNV-1a of the text's bytes, 64 bits, in hexadecimal. */
+function fnv1a(text: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return hash.toString(16).padStart(16, '0');
+}

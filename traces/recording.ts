@@ -1,0 +1,209 @@
+/**
+ * Turns what the recorder wrote into rows: one order over all threads, dense objects, named call sites, touched pages at
+ * the row of the allocation they belong to.
+ */
+import { TraceBuilder } from './builder.ts';
+import { Modules, SiteTable } from './recording-sites.ts';
+import { MergedStreams, type RecordedProcess, readMaps, record_kind, type Stream } from './recording-streams.ts';
+import { type Chunk, large_bytes, limits, type Origin, originOf, type ProcessSpent } from './trace.ts';
+
+export { type RecordedProcess, readProcesses } from './recording-streams.ts';
+
+/** What `hak-record` says of the program it started: mirror of native/record_main.c. */
+export interface Launch {
+  readonly pid: number;
+  /** Why the program could not be started, else "". */
+  readonly failure: string;
+  readonly status: number;
+  readonly signal: number;
+  readonly wall_ns: number;
+  readonly user_ns: number;
+  readonly sys_ns: number;
+  readonly faults: number;
+  readonly resident_peak_bytes: number;
+  readonly tsc: number;
+  readonly tsc_ns: number;
+}
+
+/** Another thread's clock may be read this much too early: the processor need not wait for what comes before. */
+const clock_skew_ns = 10_000;
+
+/** The events of one recorded process, read once; `origin()` may be asked when they are all read. */
+export class Recording {
+  private readonly recorded: RecordedProcess;
+  private readonly launch: Launch;
+  private readonly ns_per_tick: number;
+  private readonly modules: Modules;
+  private readonly sites: SiteTable;
+  private readonly builder: TraceBuilder;
+  private broken_streams = 0;
+  /** Frees that stood after the allocation of the same address by another thread. */
+  private swapped = 0;
+
+  constructor(recorded: RecordedProcess, launch: Launch, chunk_events: number = limits.chunk_events) {
+    this.recorded = recorded;
+    this.launch = launch;
+    this.ns_per_tick = nsPerTick(recorded, launch);
+    this.modules = new Modules(readMaps(recorded));
+    this.sites = new SiteTable(this.modules);
+    this.builder = new TraceBuilder(chunk_events);
+  }
+
+  *chunks(): Generator<Chunk> {
+    const { recorded, builder, sites, ns_per_tick } = this;
+    const touched = recorded.touch ? touchedBlocks(recorded) : undefined;
+    const streams = new MergedStreams(recorded);
+    /** Blocks below --min-size: the recorder knows only what a block has room for. */
+    const small = new Set<number>();
+    /** Addresses whose free was missing when they were given out again, and when and by which stream that was. */
+    const owed = new Map<number, { until_ns: number; stream: Stream }>();
+    let large_blocks = 0;
+    const details = { thread: 0, align: 0, site: 0, time_ns: 0, touched_pages: limits.unknown as number };
+    for (let stream = streams.top(); stream !== undefined; stream = streams.top()) {
+      const { kind, block, size_bytes } = stream;
+      details.thread = Math.max(0, stream.thread - 1);
+      details.time_ns = Math.max(0, Math.round(stream.ticks * ns_per_tick));
+      if (kind === record_kind.free) {
+        const debt = owed.get(block);
+        if (debt !== undefined) owed.delete(block);
+        if (debt !== undefined && debt.stream !== stream && details.time_ns <= debt.until_ns) this.swapped += 1;
+        else if (!small.delete(block)) builder.free(block, details);
+      } else if (kind === record_kind.move) {
+        builder.rename(block, onItsWay(stream));
+      } else if (kind <= record_kind.realloc) {
+        const is_small = size_bytes < recorded.min_size_bytes;
+        if (builder.isLive(block)) owed.set(block, { until_ns: details.time_ns + clock_skew_ns, stream });
+        small.delete(block);
+        if (is_small) small.add(block);
+        if (is_small && kind === record_kind.realloc && builder.isLive(onItsWay(stream)))
+          builder.free(onItsWay(stream), details);
+        if (!is_small) {
+          details.align = stream.align;
+          details.site = sites.index(stream.site, streams.stacks.get(stream.site));
+          details.touched_pages = limits.unknown;
+          if (size_bytes >= large_bytes) {
+            details.touched_pages = Math.min(
+              touched?.get(large_blocks) ?? limits.unknown,
+              Math.max(1, Math.ceil(size_bytes / recorded.page_bytes)),
+            );
+            if (touched?.get(large_blocks) === undefined) details.touched_pages = limits.unknown;
+            large_blocks += 1;
+          }
+          if (kind === record_kind.realloc) builder.reallocate(onItsWay(stream), block, size_bytes, details);
+          else builder.allocate(kind - 1, block, size_bytes, details);
+        }
+      }
+      streams.pop();
+      yield* builder.drain();
+    }
+    this.broken_streams = streams.broken_streams;
+    yield* builder.finish();
+  }
+
+  origin(machine: string): Origin {
+    const { recorded, builder } = this;
+    return originOf('recorded', {
+      program: this.modules.program ?? recorded.arguments[0] ?? 'unknown',
+      command: recorded.arguments.map(quoted).join(' '),
+      machine,
+      page_bytes: recorded.page_bytes,
+      has_time: true,
+      has_sites: true,
+      process: this.spent(),
+      sites: this.sites.sites,
+      notes: this.notes(),
+      dropped: builder.dropped,
+    });
+  }
+
+  /** Said of the program that was asked for by its launcher too, which knows how it was killed. */
+  private spent(): ProcessSpent {
+    const { recorded, launch } = this;
+    const is_main = recorded.pid === launch.pid;
+    const { user_ns, sys_ns, faults } = recorded;
+    let exit: ProcessSpent['exit'] = recorded.finished ? recorded.exit_status : 'unknown';
+    if (is_main && launch.signal !== 0) exit = `signal ${launch.signal}`;
+    else if (is_main && !recorded.finished) exit = launch.status;
+    const wall_ns = Math.round(recorded.elapsed_ticks * this.ns_per_tick);
+    if (recorded.finished || !is_main || recorded.image > 0)
+      return { wall_ns, user_ns, sys_ns, faults, resident_peak_bytes: recorded.resident_peak_bytes, exit };
+    return {
+      wall_ns: launch.wall_ns,
+      user_ns: launch.user_ns,
+      sys_ns: launch.sys_ns,
+      faults: launch.faults,
+      resident_peak_bytes: launch.resident_peak_bytes,
+      exit,
+    };
+  }
+
+  private notes(): string[] {
+    const { recorded, builder } = this;
+    const notes: (string | false)[] = [
+      recorded.touch &&
+        "Recorded with glibc's mmap threshold pinned at 128 KiB and transparent huge pages off, so that the touched pages of each block of 512 KiB and more could be counted.",
+      recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
+      !recorded.finished &&
+        'The process did not come to its own end (killed, replaced by exec, or still running): what it spent is as of its last report.',
+      builder.dropped > 0 &&
+        `${builder.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
+      this.swapped > 0 &&
+        `${this.swapped} frees were moved before the allocation of the same address by another thread.`,
+    ];
+    return [...notes.filter((note) => note !== false), ...this.warnings()];
+  }
+
+  /** What is missing from the recording, a sentence each. */
+  warnings(): string[] {
+    const { recorded } = this;
+    const missing = this.builder.repaired - this.swapped;
+    const warnings: (string | false)[] = [
+      recorded.stop_errno !== 0 && `Recording stopped early, with error ${recorded.stop_errno}: the rest is missing.`,
+      recorded.lost_events > 0 &&
+        `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`,
+      missing > 0 && `${missing} frees were missing and inserted before their address was given out again.`,
+      this.broken_streams > 0 && `${this.broken_streams} streams ended in the midst of a record.`,
+    ];
+    return warnings.filter((warning) => warning !== false);
+  }
+}
+
+/** For each block of `large_bytes` and more, by its number in order of allocation: the pages touched when last looked at. */
+function touchedBlocks(recorded: RecordedProcess): Map<number, number> {
+  const touched = new Map<number, number>();
+  const live = new Map<number, number>();
+  const streams = new MergedStreams(recorded);
+  let large_blocks = 0;
+  for (let stream = streams.top(); stream !== undefined; stream = streams.top()) {
+    const { kind, block } = stream;
+    if (kind === record_kind.touched) {
+      const number = live.get(block);
+      if (number !== undefined) touched.set(number, stream.pages);
+    } else if (kind === record_kind.free || kind === record_kind.move) {
+      live.delete(block);
+    } else if (stream.size_bytes >= large_bytes && stream.size_bytes >= recorded.min_size_bytes) {
+      live.set(block, large_blocks);
+      large_blocks += 1;
+    } else {
+      live.delete(block);
+    }
+    streams.pop();
+  }
+  return touched;
+}
+
+/** A name for the block that the stream's thread is reallocating; addresses are never odd. */
+function onItsWay(stream: Stream): number {
+  return 2 * stream.index + 1;
+}
+
+function nsPerTick(recorded: RecordedProcess, launch: Launch): number {
+  if (!recorded.uses_tsc) return 2 ** recorded.tick_shift;
+  if (launch.tsc > 0) return (2 ** recorded.tick_shift * launch.tsc_ns) / launch.tsc;
+  return recorded.elapsed_ns / Math.max(1, recorded.elapsed_ticks);
+}
+
+/** As a shell would read it back. */
+function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
