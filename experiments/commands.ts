@@ -1,8 +1,11 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addGenerate } from './generate.ts';
+import { addImport } from './import.ts';
+import { addInfo } from './info.ts';
 import { addRecord } from './record.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
 
-export const commands: readonly AddCommand[] = [addRecord];
+export const commands: readonly AddCommand[] = [addGenerate, addImport, addInfo, addRecord];

@@ -77,21 +77,22 @@ export class ByteReader {
       this.overrun = true;
       return 0;
     }
-    const first = this.bytes[this.at];
-    this.at += 1;
-    if (first < 128) return first;
-    let value = first & 127;
-    let scale = 128;
-    for (;;) {
-      const byte = this.byte();
+    const { bytes, end } = this;
+    let { at } = this;
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 49; scale *= 128) {
+      if (at >= end) break;
+      const byte = bytes[at];
+      at += 1;
       value += (byte & 127) * scale;
-      if (byte < 128) return value;
-      scale *= 128;
-      if (scale > 2 ** 49) {
-        this.overrun = true;
-        return 0;
+      if (byte < 128) {
+        this.at = at;
+        return value;
       }
     }
+    this.at = at;
+    this.overrun = true;
+    return 0;
   }
 
   /** The next `length` bytes as a reader of their own, or undefined where there are fewer. */

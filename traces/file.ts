@@ -1,8 +1,20 @@
 /** The one file of traces/ that touches a disk: reading in pieces, and writing that is whole or not there at all. */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import type { ByteSink, ByteSource } from './hak.ts';
 import { HakWriter } from './hak.ts';
+import type { Columns } from './importer.ts';
 import { streamOf } from './stream.ts';
 import { type Chunk, type Origin, type Statistics, TraceError } from './trace.ts';
 
@@ -77,6 +89,9 @@ export function discardUnfinished(): void {
 export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): T {
   const temporary = `${path}.${process.pid}.tmp`;
   let descriptor: number;
+  // Renaming over a device, say /dev/null, would replace the device.
+  if (existsSync(path) && !statSync(path).isFile())
+    throw new TraceError(path, '', 'not a regular file; cannot be written');
   try {
     descriptor = openSync(temporary, 'w');
   } catch (error) {
@@ -84,15 +99,24 @@ export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): 
   }
   unfinished.add(temporary);
   let open = true;
+  const attempt = <R>(action: () => R): R => {
+    try {
+      return action();
+    } catch (error) {
+      throw new TraceError(path, '', `cannot be written: ${reason(error)}`);
+    }
+  };
   try {
     const result = write({
-      append: (bytes) => writeAll(descriptor, bytes, null),
-      rewriteStart: (bytes) => writeAll(descriptor, bytes, 0),
+      append: (bytes) => attempt(() => writeAll(descriptor, bytes, null)),
+      rewriteStart: (bytes) => attempt(() => writeAll(descriptor, bytes, 0)),
     });
-    fsyncSync(descriptor);
-    closeSync(descriptor);
-    open = false;
-    renameSync(temporary, path);
+    attempt(() => {
+      fsyncSync(descriptor);
+      open = false;
+      closeSync(descriptor);
+      renameSync(temporary, path);
+    });
     return result;
   } finally {
     if (open) closeSync(descriptor);
@@ -108,7 +132,7 @@ export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): 
 export function writeHak(
   path: string,
   chunks: Iterable<Chunk>,
-  columns: { time: boolean; sites: boolean; touch: boolean },
+  columns: Columns,
   originAfter: () => Origin,
 ): Statistics {
   return writeAtomically(path, (sink) => {

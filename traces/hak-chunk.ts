@@ -6,7 +6,7 @@
  */
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { Slots } from './slots.ts';
-import { type Chunk, limits, op, TraceError } from './trace.ts';
+import { type Chunk, limits, op, op_names, TraceError } from './trace.ts';
 
 /** Layout constants, shared with the C core through the generated header. */
 export const layout = {
@@ -118,7 +118,12 @@ export class ChunkEncoder {
           const allocated = this.last_index[slot];
           this.reference(slot, allocated < 0 ? 0 : index - allocated);
         }
-        if (kind === op.aligned) aligns.byte(31 - Math.clz32(chunk.align[row] || 1));
+        if (kind === op.aligned) {
+          const power = 31 - Math.clz32(chunk.align[row]);
+          if (chunk.align[row] !== 2 ** power)
+            throw refuse(path, chunk, row, `an alignment of ${chunk.align[row]}; alignments are powers of two`);
+          aligns.byte(power);
+        }
         if (this.flags & layout.flag_sites) sites.varint(chunk.site[row]);
         this.last_index[slot] = index;
         index += 1;
@@ -209,18 +214,24 @@ export class ChunkDecoder {
   private readonly flags: number;
   private readonly objects: number;
   private readonly site_count: number;
-  private readonly slots = new Slots();
-  private live: Uint8Array;
-  private readonly slot_at = new Uint32Array(limits.chunk_events);
+  private readonly live: Uint8Array;
+  /** Slots given out so far; those of them that are free lie on a stack, the one freed last on top. */
+  private high = 0;
+  private readonly free_slots: Uint32Array;
+  private free_count = 0;
+  private readonly slot_at: Uint32Array;
   private started = false;
+  private last_time_ns = 0;
 
-  /** `objects` and `sites` bound the slots and site indexes that may occur. */
-  constructor(path: string, flags: number, objects: number, sites: number) {
+  /** `objects` and `sites` bound the slots and site indexes that may occur; `chunk_events` the rows of a chunk. */
+  constructor(path: string, flags: number, objects: number, sites: number, chunk_events: number = limits.chunk_events) {
     this.path = path;
     this.flags = flags;
     this.objects = objects;
     this.site_count = sites;
     this.live = new Uint8Array(objects);
+    this.free_slots = new Uint32Array(objects);
+    this.slot_at = new Uint32Array(chunk_events);
   }
 
   /** Forgets what came before: the next chunk need not follow the last. */
@@ -240,27 +251,47 @@ export class ChunkDecoder {
     if (!reader.done || reader.overrun) throw this.broken(first_event, 'bytes after the last stream of a chunk');
     const [snapshot, ops, sizes, frees, aligns, sites, times, touched] = streams;
     this.restore(snapshot, first_event);
-    const { live, slots, slot_at, flags, objects, site_count } = this;
-    const with_time = (flags & layout.flag_time) !== 0;
-    const with_sites = (flags & layout.flag_sites) !== 0;
-    const bytes = ops.bytes;
-    let at = ops.at;
-    const end = ops.end;
+    chunk.first_event = first_event;
+    chunk.length = events;
+    chunk.align.fill(0, 0, events);
+    chunk.touched_pages.fill(limits.unknown, 0, events);
+    this.fillRows(chunk, ops, sizes, frees, aligns);
+    this.fillSites(sites, chunk);
+    this.fillTimes(times, chunk, first_time_ns);
+    this.fillTouched(touched, chunk);
+    for (const stream of streams)
+      if (!stream.done || stream.overrun)
+        throw this.broken(first_event, 'a stream that is longer or shorter than its events');
+  }
+
+  /**
+   * The loop that reading a trace consists of: columns, stack and stream positions are locals, and numbers of one byte,
+   * which nearly all are, are read in place. A position past its end is caught when the streams are closed.
+   */
+  private fillRows(chunk: Chunk, ops: ByteReader, sizes: ByteReader, frees: ByteReader, aligns: ByteReader): void {
+    const { live, free_slots, slot_at, objects } = this;
+    const { first_event, length: events } = chunk;
+    const { op: op_column, thread: thread_column, object: object_column, size_bytes: size_column } = chunk;
+    const { hint_escape, hint_size_max, hint_recent_first, hint_same_distance, op_switch_thread } = layout;
+    const { realloc, free, aligned } = op;
+    const { bytes, end } = ops;
+    const { end: sizes_end } = sizes;
+    const { end: frees_end } = frees;
+    let { at } = ops;
+    let { at: sizes_at } = sizes;
+    let { at: frees_at } = frees;
+    let { high, free_count } = this;
     let index = 0;
     let thread = 0;
     let same_distance = 0;
     let recent_1 = 0;
     let recent_2 = 0;
     let recent_3 = 0;
-    let time_ns = first_time_ns;
-    chunk.first_event = first_event;
-    chunk.length = events;
-    chunk.touched_pages.fill(limits.unknown, 0, events);
     for (let row = 0; row < events; row += 1) {
       if (at >= end) throw this.broken(first_event + row, 'too few operations for its chunk');
       let byte = bytes[at];
       at += 1;
-      while ((byte & 7) === layout.op_switch_thread) {
+      while ((byte & 7) === op_switch_thread) {
         thread = byte >>> 3;
         if (thread > layout.hint_thread_max) {
           ops.at = at;
@@ -274,103 +305,178 @@ export class ChunkDecoder {
       }
       const kind = byte & 7;
       const hint = byte >>> 3;
-      let slot: number;
-      if (kind === op.free) {
+      let slot = objects;
+      if (kind >= realloc) {
+        if (kind > free) throw this.broken(first_event + row, `operation ${kind}; operations are 0 to ${free}`);
         let distance = hint;
-        if (hint === layout.hint_same_distance) distance = same_distance;
-        else if (hint === layout.hint_escape) {
-          const reference = frees.varint();
-          if (reference % 2 === 0) same_distance = reference / 2;
-          distance = reference % 2 === 0 ? same_distance : -(reference + 1) / 2;
+        if (kind === realloc || hint === hint_escape) {
+          let reference: number;
+          if (frees_at < frees_end && bytes[frees_at] < 128) {
+            reference = bytes[frees_at];
+            frees_at += 1;
+          } else {
+            frees.at = frees_at;
+            reference = frees.varint();
+            frees_at = frees.at;
+          }
+          if (reference % 2 === 1) {
+            slot = (reference - 1) / 2;
+            distance = 0;
+          } else {
+            distance = reference / 2;
+            if (kind === free) same_distance = distance;
+          }
+        } else if (hint === hint_same_distance) {
+          distance = same_distance;
         }
-        if (distance < 0) slot = -distance - 1;
-        else slot = distance > 0 && distance <= index ? slot_at[index - distance] : objects;
+        if (distance > 0 && distance <= index) slot = slot_at[index - distance];
         if (slot >= objects || live[slot] === 0)
-          throw this.broken(first_event + row, `free of object ${slot}, which is not live`);
+          throw this.broken(first_event + row, `${op_names[kind]} of object ${slot}, which is not live`);
+      }
+      if (kind === free) {
         live[slot] = 0;
-        slots.give(slot);
-        chunk.size_bytes[row] = 0;
-        chunk.align[row] = 0;
-        chunk.site[row] = 0;
+        free_slots[free_count] = slot;
+        free_count += 1;
+        size_column[row] = 0;
       } else {
-        if (kind > op.free) throw this.broken(first_event + row, `operation ${kind}; operations are 0 to ${op.free}`);
         let size_bytes: number;
-        if (hint === layout.hint_escape) size_bytes = sizes.varint();
-        else if (hint <= layout.hint_size_max) size_bytes = hint * layout.size_unit_bytes;
-        else if (hint === layout.hint_recent_first) size_bytes = recent_1;
-        else if (hint === layout.hint_recent_first + 1) size_bytes = recent_2;
+        if (hint === hint_escape) {
+          if (sizes_at < sizes_end - 1 && bytes[sizes_at + 1] < 128) {
+            const low = bytes[sizes_at];
+            size_bytes = low < 128 ? low : (low & 127) | (bytes[sizes_at + 1] << 7);
+            sizes_at += low < 128 ? 1 : 2;
+          } else {
+            sizes.at = sizes_at;
+            size_bytes = sizes.varint();
+            sizes_at = sizes.at;
+            if (size_bytes >= limits.size_bytes)
+              throw this.broken(first_event + row, `a size of ${size_bytes} bytes; sizes are below 2^47`);
+          }
+        } else if (hint <= hint_size_max) size_bytes = hint * layout.size_unit_bytes;
+        else if (hint === hint_recent_first) size_bytes = recent_1;
+        else if (hint === hint_recent_first + 1) size_bytes = recent_2;
         else size_bytes = recent_3;
-        if (size_bytes >= limits.size_bytes)
-          throw this.broken(first_event + row, `a size of ${size_bytes} bytes; sizes are below 2^47`);
         recent_3 = recent_2;
         recent_2 = recent_1;
         recent_1 = size_bytes;
-        if (kind === op.realloc) {
-          const reference = frees.varint();
-          const distance = reference / 2;
-          if (reference % 2 === 1) slot = (reference - 1) / 2;
-          else slot = distance > 0 && distance <= index ? slot_at[index - distance] : objects;
-          if (slot >= objects || live[slot] === 0)
-            throw this.broken(first_event + row, `realloc of object ${slot}, which is not live`);
-        } else {
-          slot = slots.take();
-          if (slot >= objects) throw this.broken(first_event + row, `object ${slot} of only ${objects}`);
+        size_column[row] = size_bytes;
+        if (kind !== realloc) {
+          if (free_count > 0) {
+            free_count -= 1;
+            slot = free_slots[free_count];
+          } else {
+            slot = high;
+            high += 1;
+            if (slot >= objects) throw this.broken(first_event + row, `object ${slot} of only ${objects}`);
+          }
           live[slot] = 1;
-        }
-        let align = 0;
-        if (kind === op.aligned) {
-          const power = aligns.byte();
-          if (power > 31) throw this.broken(first_event + row, `an alignment of 2^${power}; at most 2^31`);
-          align = 2 ** power;
-        }
-        chunk.size_bytes[row] = size_bytes;
-        chunk.align[row] = align;
-        if (with_sites) {
-          const site = sites.varint();
-          if (site >= site_count) throw this.broken(first_event + row, `site ${site} of only ${site_count}`);
-          chunk.site[row] = site;
-        } else {
-          chunk.site[row] = 0;
+          if (kind === aligned) {
+            const power = aligns.byte();
+            if (power > 31) throw this.broken(first_event + row, `an alignment of 2^${power}; at most 2^31`);
+            chunk.align[row] = 2 ** power;
+          }
         }
         slot_at[index] = slot;
         index += 1;
       }
-      chunk.op[row] = kind;
-      chunk.thread[row] = thread;
-      chunk.object[row] = slot;
-      if (with_time) {
-        time_ns += times.varint();
-        chunk.time_ns[row] = time_ns;
-      } else {
-        chunk.time_ns[row] = (first_event + row) * 1000;
-      }
+      op_column[row] = kind;
+      thread_column[row] = thread;
+      object_column[row] = slot;
     }
     ops.at = at;
-    this.fillTouched(touched, chunk);
-    slots.canonicalise();
-    for (const stream of streams)
-      if (!stream.done || stream.overrun)
-        throw this.broken(first_event, 'a stream that is longer or shorter than its events');
-    if (time_ns > Number.MAX_SAFE_INTEGER) throw this.broken(first_event, 'a time beyond 2^53 ns');
+    sizes.at = sizes_at;
+    frees.at = frees_at;
+    this.high = high;
+    this.free_count = free_count;
   }
 
+  /** Sets the live slots of a chunk's start, or checks that they are those the chunk before left. */
   private restore(runs: ByteReader, first_event: number): void {
+    const { live, free_slots } = this;
     const high = runs.varint();
     if (high > this.objects) throw this.broken(first_event, `${high} live slots of only ${this.objects}`);
-    const live = new Uint8Array(this.objects);
-    for (let slot = 0, state = 1; slot < high; state ^= 1) {
-      const run = runs.varint();
-      if (slot + run > high || runs.overrun) throw this.broken(first_event, 'a broken set of live objects');
-      live.fill(state, slot, slot + run);
-      slot += run;
-    }
-    if (this.started && (high !== this.slots.high || !equal(live, this.live)))
-      throw this.broken(first_event, 'live objects that differ from those the chunk before left');
     if (!this.started && first_event === 0 && high !== 0)
       throw this.broken(first_event, 'objects that were live before the first event');
+    if (this.started && high !== this.high)
+      throw this.broken(first_event, 'live objects that differ from those the chunk before left');
+    for (let slot = 0, state = 1; slot < high; state ^= 1) {
+      const run = runs.varint();
+      if (run > high - slot || runs.overrun || (run === 0 && slot > 0))
+        throw this.broken(first_event, 'a broken set of live objects');
+      const run_end = slot + run;
+      if (!this.started) live.fill(state, slot, run_end);
+      else
+        for (let at = slot; at < run_end; at += 1)
+          if (live[at] !== state)
+            throw this.broken(first_event, 'live objects that differ from those the chunk before left');
+      slot = run_end;
+    }
+    if (!this.started) live.fill(0, high);
+    let free_count = 0;
+    // Descending, so that the lowest is on top: what the encoder's stack is after it was put in order.
+    for (let slot = high - 1; slot >= 0; slot -= 1) {
+      if (live[slot] === 1) continue;
+      free_slots[free_count] = slot;
+      free_count += 1;
+    }
+    this.high = high;
+    this.free_count = free_count;
+    if (!this.started) this.last_time_ns = 0;
     this.started = true;
-    this.live = live;
-    this.slots.restore(live, high);
+  }
+
+  private fillSites(sites: ByteReader, chunk: Chunk): void {
+    const { length: events, op: op_column, site: site_column } = chunk;
+    if ((this.flags & layout.flag_sites) === 0) {
+      site_column.fill(0, 0, events);
+      return;
+    }
+    const { bytes, end } = sites;
+    const { site_count } = this;
+    let { at } = sites;
+    for (let row = 0; row < events; row += 1) {
+      let site = 0;
+      if (op_column[row] !== op.free) {
+        if (at < end && bytes[at] < 128) {
+          site = bytes[at];
+          at += 1;
+        } else {
+          sites.at = at;
+          site = sites.varint();
+          at = sites.at;
+        }
+        if (site >= site_count) throw this.broken(chunk.first_event + row, `site ${site} of only ${site_count}`);
+      }
+      site_column[row] = site;
+    }
+    sites.at = at;
+  }
+
+  private fillTimes(times: ByteReader, chunk: Chunk, first_time_ns: number): void {
+    const { length: events, time_ns: time_column, first_event } = chunk;
+    if ((this.flags & layout.flag_time) === 0) {
+      for (let row = 0; row < events; row += 1) time_column[row] = (first_event + row) * 1000;
+      return;
+    }
+    if (first_time_ns < this.last_time_ns) throw this.broken(first_event, 'time that runs backwards');
+    const { bytes, end } = times;
+    let { at } = times;
+    let time_ns = first_time_ns;
+    for (let row = 0; row < events; row += 1) {
+      if (at < end - 1 && bytes[at + 1] < 128) {
+        const low = bytes[at];
+        time_ns += low < 128 ? low : (low & 127) | (bytes[at + 1] << 7);
+        at += low < 128 ? 1 : 2;
+      } else {
+        times.at = at;
+        time_ns += times.varint();
+        at = times.at;
+      }
+      time_column[row] = time_ns;
+    }
+    times.at = at;
+    if (time_ns > Number.MAX_SAFE_INTEGER) throw this.broken(first_event, 'a time beyond 2^53 ns');
+    this.last_time_ns = time_ns;
   }
 
   private fillTouched(touched: ByteReader, chunk: Chunk): void {
@@ -394,9 +500,4 @@ export class ChunkDecoder {
 
 function refuse(path: string, chunk: Chunk, row: number, message: string): TraceError {
   return new TraceError(path, `event ${chunk.first_event + row}`, message);
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  for (let at = 0; at < a.length; at += 1) if (a[at] !== b[at]) return false;
-  return true;
 }

@@ -4,6 +4,8 @@
  */
 import { crc32 } from './crc32.ts';
 import { ChunkDecoder, ChunkEncoder, layout } from './hak-chunk.ts';
+import { checkHeader } from './hak-header.ts';
+import type { Columns } from './importer.ts';
 import { Tally } from './tally.ts';
 import { type Chunk, limits, newChunk, type Origin, type Statistics, type Trace, TraceError } from './trace.ts';
 
@@ -54,7 +56,7 @@ export class HakWriter {
   private offset: number = layout.preamble_bytes;
 
   /** `columns` says which optional columns the file keeps. */
-  constructor(path: string, sink: ByteSink, columns: { time: boolean; sites: boolean; touch: boolean }) {
+  constructor(path: string, sink: ByteSink, columns: Columns) {
     this.path = path;
     this.sink = sink;
     this.flags =
@@ -85,12 +87,14 @@ export class HakWriter {
   }
 
   finish(origin: Origin): Statistics {
-    const statistics = this.tally.statistics();
+    // The file numbers its slots anew, so their count is its own.
+    const statistics = { ...this.tally.statistics(), objects: this.encoder.objects };
     const kept: Origin = {
       ...origin,
       has_time: (this.flags & layout.flag_time) !== 0,
       has_sites: (this.flags & layout.flag_sites) !== 0,
     };
+    checkHeader({ origin: kept, statistics });
     const json = new TextEncoder().encode(JSON.stringify({ schema: layout.version, origin: kept, statistics }));
     const index = new Uint8Array(this.index.length * index_entry_bytes);
     const entries = new DataView(index.buffer);
@@ -140,6 +144,29 @@ export class HakTrace implements Trace {
     this.statistics = statistics;
   }
 
+  /** The optional columns that the file keeps. */
+  get columns(): Columns {
+    const { flags } = this.preamble;
+    return {
+      time: (flags & layout.flag_time) !== 0,
+      sites: (flags & layout.flag_sites) !== 0,
+      touch: (flags & layout.flag_touch) !== 0,
+    };
+  }
+
+  /** Throws TraceError where the header's counts are not those of the events, as `Tally` counted them. */
+  verify(counted: Statistics): void {
+    for (const [name, value] of Object.entries(counted)) {
+      const named = this.statistics[name as keyof Statistics];
+      if (JSON.stringify(named) !== JSON.stringify(value))
+        throw new TraceError(
+          this.path,
+          `header at byte ${this.preamble.header_offset}`,
+          `its ${name} is ${JSON.stringify(named)}, but the events make ${JSON.stringify(value)}`,
+        );
+    }
+  }
+
   /** True where `bytes`, the start of a file, are those of a `.hak` file. */
   static recognises(bytes: Uint8Array): boolean {
     return new TextDecoder('latin1').decode(bytes.subarray(0, 8)) === magic;
@@ -148,11 +175,12 @@ export class HakTrace implements Trace {
   /** Yields one chunk whose buffers are reused; reads from the chunk that holds `from_event` on. */
   *chunks(from_event = 0): Generator<Chunk> {
     const { preamble, source, path } = this;
-    const decoder = new ChunkDecoder(path, preamble.flags, preamble.objects, preamble.sites);
     const sizes = this.index.map(
       (entry, at) => (this.index[at + 1]?.first_event ?? preamble.events) - entry.first_event,
     );
-    const chunk = newChunk(Math.max(0, ...sizes));
+    const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
+    const chunk = newChunk(largest);
+    const decoder = new ChunkDecoder(path, preamble.flags, preamble.objects, preamble.sites, largest);
     for (const [at, entry] of this.index.entries()) {
       if (entry.first_event + sizes[at] <= from_event) continue;
       const end = this.index[at + 1]?.offset ?? preamble.header_offset;
@@ -168,7 +196,11 @@ export class HakTrace implements Trace {
           place,
           `${length} bytes long where ${end - entry.offset - layout.frame_bytes} are left`,
         );
-      if (view.getUint32(4, true) !== sizes[at] || getUint64(view, 8) !== entry.first_event)
+      if (
+        view.getUint32(4, true) !== sizes[at] ||
+        getUint64(view, 8) !== entry.first_event ||
+        getUint64(view, 16) !== entry.first_time_ns
+      )
         throw new TraceError(path, place, 'its events are not those the seek index names');
       const payload = source.read(entry.offset + layout.frame_bytes, length);
       if (crc32(payload) !== view.getUint32(24, true))
@@ -203,6 +235,9 @@ function readPreamble(source: ByteSource): Preamble {
     header_crc: view.getUint32(48, true),
     sites: view.getUint32(52, true),
   };
+  const known_flags = layout.flag_time | layout.flag_sites | layout.flag_touch;
+  if ((preamble.flags & ~known_flags) !== 0)
+    throw new TraceError(path, 'byte 12', `flags ${preamble.flags}; this hakmem knows ${known_flags}`);
   if (preamble.header_offset + preamble.header_bytes !== source.length)
     throw new TraceError(
       path,
@@ -259,8 +294,18 @@ function readHeader(
     throw new TraceError(path, place, `its seek index covers ${first_event} of ${preamble.events} events`);
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(preamble.chunks * index_entry_bytes));
-    const { origin, statistics } = JSON.parse(text) as { origin: Origin; statistics: Statistics };
-    if (statistics.events !== preamble.events || !Array.isArray(origin.sites)) throw new Error('fields are missing');
+    const { origin, statistics } = checkHeader(JSON.parse(text));
+    if (statistics.events !== preamble.events)
+      throw new Error(`${statistics.events} events where the preamble names ${preamble.events}`);
+    if (Math.max(1, origin.sites.length) !== preamble.sites)
+      throw new Error(`${origin.sites.length} sites where the preamble names ${preamble.sites}`);
+    if (origin.page_bytes !== preamble.page_bytes)
+      throw new Error(`pages of ${origin.page_bytes} bytes where the preamble names ${preamble.page_bytes}`);
+    if (
+      origin.has_time !== ((preamble.flags & layout.flag_time) !== 0) ||
+      origin.has_sites !== ((preamble.flags & layout.flag_sites) !== 0)
+    )
+      throw new Error('columns that the preamble does not name');
     return { index, origin, statistics };
   } catch (error) {
     throw new TraceError(path, place, `not the JSON of a trace: ${(error as Error).message}`);

@@ -7,7 +7,11 @@ import { type Trace, TraceError } from './trace.ts';
 export { TraceBuilder } from './builder.ts';
 export { discardUnfinished, FileSource, sha256OfFile, writeAtomically, writeHak } from './file.ts';
 export { type ByteSink, type ByteSource, HakTrace, HakWriter } from './hak.ts';
+export type { Columns, Importer, Importing } from './importer.ts';
 export { importers, importing } from './importers.ts';
+export { Profile, type SiteUse } from './profile.ts';
+export type { GenerateOptions } from './stage.ts';
+export { SyntheticTrace, scenario_names } from './synthetic.ts';
 export { Tally } from './tally.ts';
 export * from './trace.ts';
 

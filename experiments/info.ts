@@ -1,0 +1,219 @@
+/** `hakmem info TRACE`: what a trace holds. Reads all of it, so that every checksum is verified. */
+import type { Command } from 'commander';
+import {
+  HakTrace,
+  open,
+  Profile,
+  type SiteUse,
+  type Statistics,
+  sha256OfFile,
+  Tally,
+  type Trace,
+} from '../traces/index.ts';
+import { formatBytes, Progress, print, printJson, wholeNumber } from './command.ts';
+import { reported } from './import.ts';
+
+export function addInfo(program: Command): void {
+  program
+    .command('info')
+    .description('counts, sizes, lifetimes, threads, call sites and peak of a trace')
+    .argument('<trace>', 'a .hak file, or any format that import reads')
+    .option('--top <n>', 'call sites and threads to show', wholeNumber(0), 10)
+    .option('--seed <n>', 'accepted as everywhere; nothing here is random', wholeNumber(0))
+    .option('--progress', 'show progress on stderr')
+    .option('--json', 'print one JSON document')
+    .action(info);
+}
+
+interface Options {
+  readonly top: number;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+}
+
+function info(path: string, options: Options): void {
+  const trace = open(path);
+  const { origin } = trace;
+  const tally = new Tally();
+  const profile = new Profile(origin.sites.length);
+  const progress = new Progress(`reading ${path}`, options.progress === true);
+  for (const chunk of reported(trace.chunks(), progress, trace.statistics.events)) {
+    tally.add(chunk);
+    profile.add(chunk);
+  }
+  progress.finish();
+  const statistics = tally.statistics();
+  if (trace instanceof HakTrace) trace.verify(statistics);
+  const sha256 = sha256OfFile(path);
+  if (options.json) printJson(document(trace, sha256, statistics, profile, options.top));
+  else print(...report(trace, sha256, statistics, profile, options.top));
+}
+
+function document(trace: Trace, sha256: string, statistics: Statistics, profile: Profile, top: number): unknown {
+  const { path, origin } = trace;
+  const { size_histogram, large_blocks, large_blocks_touched, ...counts } = statistics;
+  return {
+    path,
+    sha256,
+    program: origin.program,
+    ...counts,
+    dropped: origin.dropped,
+    sites: origin.has_sites ? origin.sites.length : 0,
+    has_time: origin.has_time,
+    has_sites: origin.has_sites,
+    has_touch: large_blocks > 0 ? large_blocks_touched / large_blocks : 0,
+    large_blocks,
+    size_histogram,
+    lifetime_histogram: profile.lifetimeHistogram(),
+    duration_ns: profile.duration_ns,
+    freed_by_other_threads: profile.freed_elsewhere,
+    top_threads: profile
+      .threadEvents()
+      .slice(0, top)
+      .map(([thread, events]) => ({ thread, events })),
+    top_sites: origin.has_sites
+      ? profile
+          .sites()
+          .slice(0, top)
+          .map((use) => ({ ...use, ...origin.sites[use.site] }))
+      : [],
+    process: origin.process,
+    source: origin.source,
+    format: origin.format,
+    command: origin.command,
+    machine: origin.machine,
+    page_bytes: origin.page_bytes,
+    notes: origin.notes,
+  };
+}
+
+function report(trace: Trace, sha256: string, statistics: Statistics, profile: Profile, top: number): string[] {
+  const { path, origin } = trace;
+  const { process: spent } = origin;
+  const touched =
+    statistics.large_blocks > 0
+      ? `${percent(statistics.large_blocks_touched / statistics.large_blocks)} of ${count(statistics.large_blocks)} blocks of 512 KiB and more`
+      : 'no block of 512 KiB or more';
+  const lines = [
+    ...table([
+      ['trace', path],
+      ['sha256', sha256],
+      ['program', origin.program],
+      ['source', origin.format === null ? origin.source : `${origin.source} from ${origin.format}`],
+      ['command', origin.command],
+      ['events', count(statistics.events)],
+      ['  allocations', count(statistics.allocations)],
+      ['  reallocs', count(statistics.reallocs)],
+      ['  frees', count(statistics.frees)],
+      ['  dropped', `${count(origin.dropped)} frees of unknown blocks`],
+      ['never freed', `${count(statistics.unfreed)} blocks`],
+      ['peak live', `${formatBytes(statistics.peak_live_bytes)}, at most ${count(statistics.objects)} blocks at once`],
+      ['total', formatBytes(statistics.total_bytes)],
+      ['largest', formatBytes(statistics.largest_bytes)],
+      [
+        'duration',
+        `${duration(profile.duration_ns)}${origin.has_time ? '' : ', a microsecond an event: no time recorded'}`,
+      ],
+      ['touch counts', touched],
+      [
+        'threads',
+        `${count(statistics.threads)}; ${count(profile.freed_elsewhere)} frees by another thread than allocated`,
+      ],
+      ['call sites', origin.has_sites ? count(origin.sites.length) : 'not recorded'],
+    ]),
+    '',
+    'sizes of allocations and reallocs',
+    ...bars(statistics.size_histogram, formatBytes),
+    '',
+    'lifetimes in events',
+    ...bars(profile.lifetimeHistogram(), String),
+  ];
+  if (statistics.threads > 1) {
+    const busiest = profile.threadEvents().slice(0, top);
+    lines.push('', `threads, busiest ${busiest.length}`);
+    lines.push(
+      ...columns([['thread', 'events'], ...busiest.map(([thread, events]) => [String(thread), count(events)])]),
+    );
+  }
+  if (origin.has_sites) {
+    const used = profile.sites();
+    lines.push('', `call sites by bytes, ${Math.min(top, used.length)} of ${used.length}`);
+    lines.push(...siteTable(trace, used.slice(0, top)));
+  }
+  if (spent !== null) {
+    lines.push('', 'the recorded process spent');
+    lines.push(
+      ...table([
+        ['  wall', duration(spent.wall_ns)],
+        ['  user', duration(spent.user_ns)],
+        ['  system', duration(spent.sys_ns)],
+        ['  page faults', count(spent.faults)],
+        ['  resident peak', formatBytes(spent.resident_peak_bytes)],
+        ['  exit', String(spent.exit)],
+      ]),
+    );
+  }
+  if (origin.notes.length > 0) lines.push('', 'notes', ...origin.notes.map((note) => `  ${printable(note)}`));
+  return lines;
+}
+
+function siteTable({ origin }: Trace, uses: readonly SiteUse[]): string[] {
+  const rows = uses.map(({ site, calls, bytes, unfreed_blocks, unfreed_bytes }) => {
+    const { name, hash } = origin.sites[site];
+    return [formatBytes(bytes), count(calls), count(unfreed_blocks), formatBytes(unfreed_bytes), name ?? hash];
+  });
+  return columns([['bytes', 'calls', 'never freed', 'bytes of them', 'site'], ...rows], 1);
+}
+
+/** Names and values in two columns. */
+function table(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`);
+}
+
+/** Right-aligned columns, but the last `left` of them. */
+function columns(rows: readonly (readonly string[])[], left = 0): string[] {
+  const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
+  return rows.map((row) =>
+    `  ${row.map((cell, at) => (at < row.length - left ? cell.padStart(widths[at]) : printable(cell))).join('  ')}`.trimEnd(),
+  );
+}
+
+/** A line for each power of two between the least and the greatest that occurs. */
+function bars(histogram: readonly (readonly [number, number])[], label: (bound: number) => string): string[] {
+  if (histogram.length === 0) return ['  none'];
+  const counts = new Map(histogram);
+  const most = Math.max(...counts.values());
+  const total = [...counts.values()].reduce((sum, each) => sum + each, 0);
+  const rows: string[][] = [];
+  for (let bound = histogram[0][0]; bound <= histogram[histogram.length - 1][0]; bound *= 2) {
+    const here = counts.get(bound) ?? 0;
+    rows.push([`below ${label(bound)}`, count(here), percent(here / total), '█'.repeat(Math.ceil((here / most) * 40))]);
+  }
+  return columns(rows, 1);
+}
+
+/** Text from a file, safe to show: a name may hold anything, escape sequences too. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not reach the terminal
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
+}
+
+function count(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+function duration(ns: number): string {
+  const units = ['ns', 'us', 'ms', 's'];
+  let value = ns;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(2)} ${units[unit]}`;
+}
