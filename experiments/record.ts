@@ -180,10 +180,15 @@ function preloadable(directory: string): string {
   return link;
 }
 
-function nativeFile(name: string): string {
+/** The folder of hakmem itself, whether this runs compiled or from its source. */
+export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  const path = join(folder, 'native', 'build', name);
+  return folder;
+}
+
+function nativeFile(name: string): string {
+  const path = join(packageRoot(), 'native', 'build', name);
   if (!existsSync(path)) throw new CheckFailed(`${path} is missing: recording needs a C compiler and "npm run build"`);
   return path;
 }

@@ -51,12 +51,13 @@ enum kind {
   KIND_THREAD,  /* the records that follow are another thread's */
   KIND_STACK,   /* frames behind a site, with --stacks */
   KIND_TOUCHED, /* pages of a large block that are resident just now */
+  KIND_SMALL,   /* added to an allocation's kind: site and size share a word */
 };
 
 enum {
   PAGE_BYTES = 4096,
   HEADER_BYTES = PAGE_BYTES,
-  BUFFER_BYTES = 64 * 1024,
+  BUFFER_BYTES = 128 * 1024,
   BUFFER_WORDS = BUFFER_BYTES / 8,
   RECORD_WORDS_MAX = 80,
   STACK_FRAMES_MAX = 64,
@@ -64,6 +65,7 @@ enum {
   DELTA_MAX = 0xffff,
   TSC_SHIFT = 4,
   MONOTONIC_SHIFT = 3,
+  SMALL_SIZE_BITS = 17,
   LARGE_BYTES = 512 * 1024, /* `large_bytes` of traces/trace.ts */
   TOUCH_MMAP_THRESHOLD_BYTES = 128 * 1024,
   MAPS_INTERVAL_NS = 250 * 1000 * 1000,
@@ -115,6 +117,9 @@ struct thread_state {
 };
 static __thread struct thread_state self __attribute__((tls_model("initial-exec")));
 
+/** PLAIN takes the quick path: every block counts, none is looked at closer, and the processor's counter is the clock. */
+enum recording { RECORDING_OFF, RECORDING_PLAIN, RECORDING_FILTERED };
+
 /** What a fork must forget: this page reads as zeros in the child, whichever way it was forked. */
 struct guard {
   uint32_t recording;
@@ -128,6 +133,7 @@ static struct {
   char directory[PATH_BYTES / 2];
   size_t directory_length;
   size_t min_size;
+  size_t small_below; /* sizes below it go into KIND_SMALL records */
   unsigned stacks;
   bool touch, tsc;
 } options;
@@ -157,8 +163,6 @@ static struct {
 static bool begin_recording(void);
 static bool make_room(void);
 static void finish(int status);
-
-/* ---------------------------------------------------------------------------------------------- system calls and text */
 
 /* Through syscall(): the functions of the same name are cancellation points, and malloc must not be one. */
 static int file_open(const char *path, int flags) {
@@ -201,20 +205,23 @@ static uint64_t monotonic_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/** Time and order in one: comparable between the processors where the launcher found the counter to be so. */
-static always_inline uint64_t ticks(void) {
+static always_inline uint64_t tsc_ticks(void) {
 #if defined(__x86_64__)
-  if (likely(options.tsc)) return __builtin_ia32_rdtsc() >> TSC_SHIFT;
+  return __builtin_ia32_rdtsc() >> TSC_SHIFT;
+#else
+  return 0;
 #endif
-  return monotonic_ns() >> MONOTONIC_SHIFT;
+}
+
+/** Time and order in one: comparable between the processors where the launcher found the counter to be so. */
+static uint64_t ticks(void) {
+  return options.tsc ? tsc_ticks() : monotonic_ns() >> MONOTONIC_SHIFT;
 }
 
 static void lock(uint32_t *word) {
   while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) != 0) sched_yield();
 }
 static void unlock(uint32_t *word) { __atomic_store_n(word, 0, __ATOMIC_RELEASE); }
-
-/* ----------------------------------------------------------------------------------------------------- writing records */
 
 /** A thread that longjmps out of a signal handler leaves its mark behind: then the frame is deeper than we are now. */
 static __attribute__((noinline)) bool is_really_busy(uintptr_t frame) {
@@ -266,13 +273,21 @@ static always_inline uint64_t first_word(enum kind kind, const void *block, uint
   return (uint64_t)(uintptr_t)block << 16 | delta << 4 | kind;
 }
 
-static always_inline void put_short(enum kind kind, const void *block, uint64_t now) {
+static always_inline void put_one_word(enum kind kind, const void *block, uint64_t now) {
   const uint64_t word = first_word(kind, block, now);
   put_first_word(self.cursor, word);
   self.cursor += 1;
 }
 
-static always_inline void put_long(enum kind kind, const void *block, uint64_t second, uint64_t third, uint64_t now) {
+static always_inline void put_two_words(enum kind kind, const void *block, uint64_t second, uint64_t now) {
+  const uint64_t word = first_word(kind, block, now);
+  uint64_t *words = self.cursor;
+  words[1] = second;
+  put_first_word(words, word);
+  self.cursor = words + 2;
+}
+
+static void put_three_words(enum kind kind, const void *block, uint64_t second, uint64_t third, uint64_t now) {
   const uint64_t word = first_word(kind, block, now);
   uint64_t *words = self.cursor;
   words[1] = second;
@@ -280,8 +295,6 @@ static always_inline void put_long(enum kind kind, const void *block, uint64_t s
   put_first_word(words, word);
   self.cursor = words + 3;
 }
-
-/* ------------------------------------------------------------------------------------------------------- call sites */
 
 struct walk {
   uintptr_t site;
@@ -317,12 +330,6 @@ static __attribute__((noinline)) uint64_t put_stack(uintptr_t site) {
   return walk.hash;
 }
 
-static always_inline uint64_t site_word(uintptr_t site) {
-  return likely(options.stacks <= 1) ? site : put_stack(site);
-}
-
-/* ---------------------------------------------------------------------------------------------------- glibc's blocks */
-
 /* A block's size stands in the word before it, with three flags; malloc_usable_size() may belong to another allocator. */
 enum { CHUNK_IS_MMAPPED = 2, CHUNK_FLAGS = 7 };
 
@@ -332,8 +339,6 @@ static always_inline size_t usable_bytes(const void *block) {
   const size_t word = chunk_word(block);
   return (word & ~(size_t)CHUNK_FLAGS) - (word & CHUNK_IS_MMAPPED ? 2 * sizeof(size_t) : sizeof(size_t));
 }
-
-/* --------------------------------------------------------------------------------------------------------- touched pages */
 
 static bool has_own_mapping(const void *block) {
   return (chunk_word(block) & CHUNK_IS_MMAPPED) != 0 && usable_bytes(block) >= LARGE_BYTES;
@@ -408,7 +413,7 @@ static void large_remove(const void *block) {
 static void put_touched(const void *block) {
   const uint64_t pages = resident_pages(block);
   if (pages == 0 || !enter()) return;
-  put_long(KIND_TOUCHED, block, pages, 0, ticks());
+  put_two_words(KIND_TOUCHED, block, pages, ticks());
   leave();
 }
 
@@ -421,49 +426,77 @@ static __attribute__((noinline)) void large_leaves(const void *block) {
   errno = saved_errno;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ events */
-
-static always_inline bool is_recording(void) { return likely(guard->recording != 0) || begin_recording(); }
+static always_inline bool is_recording(void) {
+  return likely(guard->recording != RECORDING_OFF) || begin_recording();
+}
 
 static always_inline bool is_wanted(const void *block) {
   return likely(options.min_size == 0) || usable_bytes(block) >= options.min_size;
 }
 
-static always_inline void put_allocation(enum kind kind, const void *block, size_t size, unsigned align_power,
-                                         uintptr_t site) {
-  if (unlikely(options.touch)) large_add(block);
+/** The caller has entered. */
+static void put_block(enum kind kind, const void *block, size_t size, unsigned align_power, uintptr_t site) {
+  if (size < options.small_below && align_power == 0)
+    put_two_words(kind + KIND_SMALL, block, (uint64_t)site << SMALL_SIZE_BITS | size, ticks());
+  else {
+    const uint64_t site_name = options.stacks <= 1 ? site : put_stack(site);
+    put_three_words(kind, block, size | (uint64_t)align_power << 56, site_name, ticks());
+  }
+}
+
+static void put_allocation(enum kind kind, const void *block, size_t size, unsigned align_power, uintptr_t site) {
+  if (options.touch) large_add(block);
   if (!enter()) return;
-  const uint64_t site_name = site_word(site);
-  put_long(kind, block, size | (uint64_t)align_power << 56, site_name, ticks());
+  put_block(kind, block, size, align_power, site);
   leave();
 }
 
-static always_inline void put_free(const void *block) {
-  if (unlikely(options.touch)) large_leaves(block);
-  if (!enter()) return;
-  put_short(KIND_FREE, block, ticks());
+/**
+ * The whole of a usual event: one thread's own buffer with room in it, no fork since, a small time since the event
+ * before. False, and nothing done, where anything is unusual.
+ */
+static always_inline bool put_quickly(enum kind kind, const void *block, bool is_free, size_t size, uintptr_t site) {
+  if (unlikely(guard->recording != RECORDING_PLAIN)) return false;
+  uint64_t *const words = self.cursor;
+  if (unlikely(words >= self.limit || self.busy_frame != 0)) return false;
+  if (!is_free && unlikely(block == NULL || size >= options.small_below || self.new_site != 0)) return false;
+  self.busy_frame = (uintptr_t)__builtin_frame_address(0);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  const uint64_t now = tsc_ticks(), delta = now - self.last_ticks;
+  const bool is_usual = likely(delta <= DELTA_MAX);
+  if (is_usual) {
+    self.last_ticks = now;
+    if (!is_free) words[1] = (uint64_t)site << SMALL_SIZE_BITS | size;
+    put_first_word(words, (uint64_t)(uintptr_t)block << 16 | delta << 4 | (is_free ? kind : kind + KIND_SMALL));
+    self.cursor = words + (is_free ? 1 : 2);
+  }
   leave();
-}
-
-/** The caller that counts: that of operator new where it is what called malloc. */
-static always_inline uintptr_t take_site(uintptr_t site) {
-  if (likely(self.new_site == 0)) return site;
-  const uintptr_t new_site = self.new_site;
-  self.new_site = 0;
-  return new_site;
+  return is_usual;
 }
 
 #define CALLER() ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
 
-static always_inline void *allocated(enum kind kind, void *block, size_t size, uintptr_t site) {
+/** The caller that counts: that of operator new where it is what called malloc. */
+static uintptr_t take_site(uintptr_t site) {
+  const uintptr_t new_site = self.new_site;
+  self.new_site = 0;
+  return new_site == 0 ? site : new_site;
+}
+
+static __attribute__((noinline)) void *allocated_unusually(enum kind kind, void *block, size_t size, uintptr_t site) {
   if (!is_recording()) return block;
   const bool from_new = self.new_site != 0;
   site = take_site(site);
-  if (unlikely(block == NULL) || !is_wanted(block)) return block;
+  if (block == NULL || !is_wanted(block)) return block;
   /* operator new asks malloc for one byte where none was asked of it. */
-  if (unlikely(from_new) && size == 1) size = self.new_size;
+  if (from_new && size == 1) size = self.new_size;
   put_allocation(kind, block, size, 0, site);
   return block;
+}
+
+static always_inline void *allocated(enum kind kind, void *block, size_t size, uintptr_t site) {
+  if (likely(put_quickly(kind, block, false, size, site))) return block;
+  return allocated_unusually(kind, block, size, site);
 }
 
 static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
@@ -480,18 +513,30 @@ static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
   return block;
 }
 
-static always_inline void *reallocate(void *block, size_t size, uintptr_t site) {
+static __attribute__((noinline)) void free_unusually(void *block) {
+  if (is_recording() && is_wanted(block)) {
+    if (options.touch) large_leaves(block);
+    if (enter()) {
+      put_one_word(KIND_FREE, block, ticks());
+      leave();
+    }
+  }
+  __libc_free(block);
+}
+
+/** A failed realloc leaves the block where it is, and no event; what was measured of it meanwhile does no harm. */
+static void *reallocate(void *block, size_t size, uintptr_t site) {
   if (block == NULL) return allocated(KIND_MALLOC, __libc_realloc(NULL, size), size, site);
   if (!is_recording()) return __libc_realloc(block, size);
-  const bool was_wanted = is_wanted(block);
   if (size == 0) {
-    if (was_wanted) put_free(block);
-    return __libc_realloc(block, 0);
+    free_unusually(block);
+    return NULL;
   }
-  if (unlikely(options.touch) && was_wanted) large_leaves(block);
+  const bool was_wanted = is_wanted(block);
+  if (options.touch && was_wanted) large_leaves(block);
   const uint64_t left_at = ticks();
   void *moved = __libc_realloc(block, size);
-  if (unlikely(moved == NULL)) {
+  if (moved == NULL) {
     if (options.touch && was_wanted) large_add(block);
     return NULL;
   }
@@ -500,14 +545,13 @@ static always_inline void *reallocate(void *block, size_t size, uintptr_t site) 
     if (wanted) put_allocation(KIND_MALLOC, moved, size, 0, site);
     return moved;
   }
-  if (unlikely(options.touch) && wanted) large_add(moved);
+  if (options.touch && wanted) large_add(moved);
   if (!enter()) return moved;
   if (wanted) {
-    const uint64_t site_name = site_word(site);
-    put_short(KIND_MOVE, block, left_at);
-    put_long(KIND_REALLOC, moved, size, site_name, ticks());
+    put_one_word(KIND_MOVE, block, left_at);
+    put_block(KIND_REALLOC, moved, size, 0, site);
   } else {
-    put_short(KIND_FREE, block, left_at);
+    put_one_word(KIND_FREE, block, left_at);
   }
   leave();
   return moved;
@@ -532,8 +576,8 @@ EXPORT void *reallocarray(void *block, size_t count, size_t size) {
 
 EXPORT void free(void *block) {
   if (block == NULL) return;
-  if (is_recording() && is_wanted(block)) put_free(block);
-  __libc_free(block);
+  if (likely(put_quickly(KIND_FREE, block, true, 0, 0))) __libc_free(block);
+  else free_unusually(block);
 }
 
 EXPORT void *memalign(size_t align, size_t size) { return allocate_aligned(align, size, CALLER()); }
@@ -561,8 +605,6 @@ EXPORT void *pvalloc(size_t size) {
 
 /* A program linked with another allocator would otherwise ask that one about blocks of ours. */
 EXPORT size_t malloc_usable_size(void *block) { return block == NULL ? 0 : usable_bytes(block); }
-
-/* ------------------------------------------------------------------------------------------------------ operator new */
 
 /*
  * The program's own operator new still runs (its new_handler, its exceptions), and the delete operators are left alone,
@@ -610,13 +652,11 @@ OPERATOR_NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t size, size_t align, con
 OPERATOR_NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t size, size_t align, const void *tag), (size, align, tag),
              new_three)
 
-/* --------------------------------------------------------------------------------------------------- streams of threads */
-
 /** Recording ends for the whole process; what is written stays. */
 static void stop_recording(int reason) {
   if (process.file != NULL && process.file->stop_errno == 0) process.file->stop_errno = (uint32_t)reason;
   options.off = true;
-  __atomic_store_n(&guard->recording, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
 }
 
 /** Maps `bytes` of the file `name` of the recording, new and with its blocks on the disk: a hole could kill by SIGBUS. */
@@ -766,7 +806,7 @@ static bool flush(void) {
 /** Makes room for the longest record. False where nothing can be recorded. */
 static __attribute__((noinline)) bool make_room(void) {
   const int saved_errno = errno;
-  bool room = guard->recording != 0;
+  bool room = guard->recording != RECORDING_OFF;
   if (room && self.stream == NULL) {
     room = take_stream();
     if (room) {
@@ -780,12 +820,10 @@ static __attribute__((noinline)) bool make_room(void) {
   } else if (room) {
     room = flush();
   }
-  if (!room && guard->recording != 0) stop_recording(errno);
+  if (!room && guard->recording != RECORDING_OFF) stop_recording(errno);
   errno = saved_errno;
   return room;
 }
-
-/* --------------------------------------------------------------------------------------------------------- the process */
 
 static const char *environment(const char *name) {
   extern char **environ;
@@ -814,8 +852,11 @@ static void read_options(void) {
   options.min_size = number_of(environment("HAKMEM_RECORD_MIN_SIZE"));
   options.stacks = (unsigned)number_of(environment("HAKMEM_RECORD_STACKS"));
   if (options.stacks > STACK_FRAMES_MAX) options.stacks = STACK_FRAMES_MAX;
+  options.small_below = options.stacks <= 1 ? (size_t)1 << SMALL_SIZE_BITS : 0;
   options.touch = number_of(environment("HAKMEM_RECORD_TOUCH")) != 0;
+#if defined(__x86_64__)
   options.tsc = clock != NULL && strcmp(clock, "tsc") == 0;
+#endif
   struct guard *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) {
     options.off = true;
@@ -883,7 +924,7 @@ static __attribute__((noinline)) bool begin_recording(void) {
   bool recording = false;
   if (!options.off) {
     lock(&guard->lock);
-    recording = guard->recording != 0;
+    recording = guard->recording != RECORDING_OFF;
     if (!recording) {
       process.begun += 1;
       forget_parent();
@@ -892,7 +933,8 @@ static __attribute__((noinline)) bool begin_recording(void) {
       if (recording) {
         copy_of_proc("/proc/self/cmdline", "/cmdline");
         note_maps();
-        __atomic_store_n(&guard->recording, 1, __ATOMIC_RELEASE);
+        const bool plain = options.min_size == 0 && !options.touch && options.tsc;
+        __atomic_store_n(&guard->recording, plain ? RECORDING_PLAIN : RECORDING_FILTERED, __ATOMIC_RELEASE);
       } else {
         options.off = true;
       }
@@ -919,7 +961,7 @@ static uint64_t resident_peak_bytes(void) {
 
 /** The process says what it spent. Idempotent; not in a vfork child, which would speak for its parent. */
 static void finish(int status) {
-  if (guard->recording == 0 || process.file == NULL || process.pid != getpid()) return;
+  if (guard->recording == RECORDING_OFF || process.file == NULL || process.pid != getpid()) return;
   if (__atomic_exchange_n(&process.finished, true, __ATOMIC_ACQ_REL)) return;
   const int saved_errno = errno;
   note_spent();
@@ -947,7 +989,7 @@ EXPORT __attribute__((noreturn)) void _Exit(int status) { _exit(status); }
 static void forked_child(void) {
   self.stream = NULL;
   self.cursor = self.limit = NULL;
-  __atomic_store_n(&guard->recording, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
   __atomic_store_n(&guard->lock, 0, __ATOMIC_RELEASE);
 }
 

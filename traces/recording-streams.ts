@@ -18,6 +18,8 @@ export const record_kind = {
   thread: 8,
   stack: 9,
   touched: 10,
+  /** Added to an allocation's kind: site and size share a word. */
+  small: 11,
 } as const;
 
 /** Mirror of `struct process_file`: what the process said of itself. */
@@ -54,6 +56,7 @@ const process_magic = 'HAKPROC1';
 const stream_magic = 'HAKSTRM1';
 const process_file_bytes = 144;
 const version = 1;
+const small_size_bits = 17;
 const read_bytes = 256 * 1024;
 
 /** The processes that wrote into `directory`, in the order in which they began. */
@@ -175,23 +178,29 @@ export class Stream {
         );
         this.at += 4 + count * 2;
       } else {
-        const is_short = kind === record_kind.free || kind === record_kind.move;
-        if (kind > record_kind.touched || (!is_short && !this.has(6))) return this.stop(true);
-        this.kind = kind;
+        const words_wanted = recordWords(kind);
+        if (!this.has(words_wanted)) return this.stop(true);
+        this.kind = kind < record_kind.small ? kind : kind - record_kind.small;
         this.ticks += (low >>> 4) & 0xffff;
         this.block = high * 2 ** 16 + (low >>> 20) * 16;
-        if (!is_short) this.readLong(kind);
-        this.at += is_short ? 2 : 6;
+        if (kind > record_kind.small) this.readSmall();
+        else if (kind <= record_kind.realloc) this.readBlock(kind);
+        else if (kind === record_kind.touched) this.pages = this.long(2);
+        this.at += words_wanted;
         return true;
       }
     }
   }
 
-  private readLong(kind: number): void {
-    if (kind === record_kind.touched) {
-      this.pages = this.long(2);
-      return;
-    }
+  private readSmall(): void {
+    const { words, at } = this;
+    const low = words[at + 2];
+    this.size_bytes = low & (2 ** small_size_bits - 1);
+    this.site = words[at + 3] * 2 ** (32 - small_size_bits) + (low >>> small_size_bits);
+    this.align = 0;
+  }
+
+  private readBlock(kind: number): void {
     const { words, at } = this;
     const high = words[at + 3];
     this.size_bytes = (high & 0xffff) * 2 ** 32 + words[at + 2];
@@ -240,6 +249,12 @@ export class Stream {
       closeSync(descriptor);
     }
   }
+}
+
+/** Length of a record of an event, in 32-bit words. */
+function recordWords(kind: number): number {
+  if (kind === record_kind.free || kind === record_kind.move) return 2;
+  return kind >= record_kind.touched ? 4 : 6;
 }
 
 /** All streams of a process in one order: by time, and at the same time what gives an address back comes first. */
