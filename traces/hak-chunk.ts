@@ -255,8 +255,7 @@ export class ChunkDecoder {
     chunk.length = events;
     chunk.align.fill(0, 0, events);
     chunk.touched_pages.fill(limits.unknown, 0, events);
-    this.fillRows(chunk, ops, sizes, frees, aligns);
-    this.fillSites(sites, chunk);
+    this.fillRows(chunk, ops, sizes, frees, aligns, sites);
     this.fillTimes(times, chunk, first_time_ns);
     this.fillTouched(touched, chunk);
     for (const stream of streams)
@@ -268,18 +267,34 @@ export class ChunkDecoder {
    * The loop that reading a trace consists of: columns, stack and stream positions are locals, and numbers of one byte,
    * which nearly all are, are read in place. A position past its end is caught when the streams are closed.
    */
-  private fillRows(chunk: Chunk, ops: ByteReader, sizes: ByteReader, frees: ByteReader, aligns: ByteReader): void {
-    const { live, free_slots, slot_at, objects } = this;
+  private fillRows(
+    chunk: Chunk,
+    ops: ByteReader,
+    sizes: ByteReader,
+    frees: ByteReader,
+    aligns: ByteReader,
+    sites: ByteReader,
+  ): void {
+    const { live, free_slots, slot_at, objects, site_count } = this;
+    const with_sites = (this.flags & layout.flag_sites) !== 0;
     const { first_event, length: events } = chunk;
-    const { op: op_column, thread: thread_column, object: object_column, size_bytes: size_column } = chunk;
+    const {
+      op: op_column,
+      thread: thread_column,
+      object: object_column,
+      size_bytes: size_column,
+      site: site_column,
+    } = chunk;
     const { hint_escape, hint_size_max, hint_recent_first, hint_same_distance, op_switch_thread } = layout;
     const { realloc, free, aligned } = op;
     const { bytes, end } = ops;
     const { end: sizes_end } = sizes;
     const { end: frees_end } = frees;
+    const { end: sites_end } = sites;
     let { at } = ops;
     let { at: sizes_at } = sizes;
     let { at: frees_at } = frees;
+    let { at: sites_at } = sites;
     let { high, free_count } = this;
     let index = 0;
     let thread = 0;
@@ -310,21 +325,26 @@ export class ChunkDecoder {
         if (kind > free) throw this.broken(first_event + row, `operation ${kind}; operations are 0 to ${free}`);
         let distance = hint;
         if (kind === realloc || hint === hint_escape) {
-          let reference: number;
-          if (frees_at < frees_end && bytes[frees_at] < 128) {
-            reference = bytes[frees_at];
-            frees_at += 1;
+          let odd: number;
+          if (frees_at < frees_end - 1 && (bytes[frees_at] & bytes[frees_at + 1]) < 128) {
+            const low = bytes[frees_at];
+            const reference = low < 128 ? low : (low & 127) | (bytes[frees_at + 1] << 7);
+            frees_at += low < 128 ? 1 : 2;
+            odd = reference & 1;
+            distance = reference >>> 1;
           } else {
             frees.at = frees_at;
-            reference = frees.varint();
+            const reference = frees.varint();
             frees_at = frees.at;
+            odd = reference & 1;
+            // What needs more than 32 bits is refused below as `objects` or more.
+            distance = Math.min((reference - odd) / 2, limits.unknown) >>> 0;
           }
-          if (reference % 2 === 1) {
-            slot = (reference - 1) / 2;
+          if (odd === 1) {
+            slot = distance;
             distance = 0;
-          } else {
-            distance = reference / 2;
-            if (kind === free) same_distance = distance;
+          } else if (kind === free) {
+            same_distance = distance;
           }
         } else if (hint === hint_same_distance) {
           distance = same_distance;
@@ -338,13 +358,23 @@ export class ChunkDecoder {
         free_slots[free_count] = slot;
         free_count += 1;
         size_column[row] = 0;
+        site_column[row] = 0;
       } else {
         let size_bytes: number;
         if (hint === hint_escape) {
-          if (sizes_at < sizes_end - 1 && bytes[sizes_at + 1] < 128) {
+          if (sizes_at < sizes_end - 2 && (bytes[sizes_at] & bytes[sizes_at + 1] & bytes[sizes_at + 2]) < 128) {
             const low = bytes[sizes_at];
-            size_bytes = low < 128 ? low : (low & 127) | (bytes[sizes_at + 1] << 7);
-            sizes_at += low < 128 ? 1 : 2;
+            const middle = bytes[sizes_at + 1];
+            if (low < 128) {
+              size_bytes = low;
+              sizes_at += 1;
+            } else if (middle < 128) {
+              size_bytes = (low & 127) | (middle << 7);
+              sizes_at += 2;
+            } else {
+              size_bytes = (low & 127) | ((middle & 127) << 7) | (bytes[sizes_at + 2] << 14);
+              sizes_at += 3;
+            }
           } else {
             sizes.at = sizes_at;
             size_bytes = sizes.varint();
@@ -376,6 +406,19 @@ export class ChunkDecoder {
             chunk.align[row] = 2 ** power;
           }
         }
+        let site = 0;
+        if (with_sites) {
+          if (sites_at < sites_end && bytes[sites_at] < 128) {
+            site = bytes[sites_at];
+            sites_at += 1;
+          } else {
+            sites.at = sites_at;
+            site = Math.min(sites.varint(), limits.unknown) >>> 0;
+            sites_at = sites.at;
+          }
+          if (site >= site_count) throw this.broken(first_event + row, `site ${site} of only ${site_count}`);
+        }
+        site_column[row] = site;
         slot_at[index] = slot;
         index += 1;
       }
@@ -386,6 +429,7 @@ export class ChunkDecoder {
     ops.at = at;
     sizes.at = sizes_at;
     frees.at = frees_at;
+    sites.at = sites_at;
     this.high = high;
     this.free_count = free_count;
   }
@@ -425,33 +469,6 @@ export class ChunkDecoder {
     this.started = true;
   }
 
-  private fillSites(sites: ByteReader, chunk: Chunk): void {
-    const { length: events, op: op_column, site: site_column } = chunk;
-    if ((this.flags & layout.flag_sites) === 0) {
-      site_column.fill(0, 0, events);
-      return;
-    }
-    const { bytes, end } = sites;
-    const { site_count } = this;
-    let { at } = sites;
-    for (let row = 0; row < events; row += 1) {
-      let site = 0;
-      if (op_column[row] !== op.free) {
-        if (at < end && bytes[at] < 128) {
-          site = bytes[at];
-          at += 1;
-        } else {
-          sites.at = at;
-          site = sites.varint();
-          at = sites.at;
-        }
-        if (site >= site_count) throw this.broken(chunk.first_event + row, `site ${site} of only ${site_count}`);
-      }
-      site_column[row] = site;
-    }
-    sites.at = at;
-  }
-
   private fillTimes(times: ByteReader, chunk: Chunk, first_time_ns: number): void {
     const { length: events, time_ns: time_column, first_event } = chunk;
     if ((this.flags & layout.flag_time) === 0) {
@@ -463,7 +480,7 @@ export class ChunkDecoder {
     let { at } = times;
     let time_ns = first_time_ns;
     for (let row = 0; row < events; row += 1) {
-      if (at < end - 1 && bytes[at + 1] < 128) {
+      if (at < end - 1 && (bytes[at] & bytes[at + 1]) < 128) {
         const low = bytes[at];
         time_ns += low < 128 ? low : (low & 127) | (bytes[at + 1] << 7);
         at += low < 128 ? 1 : 2;

@@ -13,7 +13,7 @@ export interface Columns {
 /** An import on its way. `origin` is complete once `chunks` has run out, for what was lost is known only then. */
 export interface Importing {
   readonly columns: Columns;
-  /** Yields chunks that stay valid; reads the stream from its start, so that it may be called again. */
+  /** Reads the stream from its start, so that it may be called again. A chunk is valid until the next. */
   chunks(): Generator<Chunk>;
   origin(): Origin;
 }

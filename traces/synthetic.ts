@@ -130,7 +130,7 @@ export class SyntheticTrace implements Trace {
     const builder = new TraceBuilder();
     const stage = new Stage(this.path, this.events, this.options, builder);
     for (const _ of this.scenario.run(stage)) {
-      yield* builder.drain();
+      yield* builder.full();
       if (stage.left === 0) break;
     }
     yield* builder.finish();

@@ -74,7 +74,7 @@ class Rows {
         if (!this.take(line)) throw this.broken(block.subarray(start, block.indexOf(newline, start)));
         line.nextLine();
       }
-      yield* this.builder.drain();
+      yield* this.builder.full();
     }
     yield* this.builder.finish();
   }

@@ -44,7 +44,7 @@ function* rows(stream: ByteStream, builder: TraceBuilder): Generator<Chunk> {
       }
       at = end + 1;
     }
-    yield* builder.drain();
+    yield* builder.full();
   }
   yield* builder.finish();
 }
