@@ -1,5 +1,15 @@
 /** From a mode and settings to a value for every parameter, and back to what people read. */
-import { type Config, defaults, type Mode, mode_names, modes, type Param, type ParamName, param_names, params } from './spec.ts';
+import {
+  type Config,
+  defaults,
+  type Mode,
+  mode_names,
+  modes,
+  type Param,
+  type ParamName,
+  param_names,
+  params,
+} from './spec.ts';
 
 /** A setting that no configuration can have: names the parameter, what was found and what was wanted. */
 export class ConfigError extends Error {

@@ -117,7 +117,11 @@ export class Eligibility {
       return;
     }
     this.freed_bytes += 2 * bytes;
-    const ring = this.rings.get(block.ring) ?? { unused: 0, smallest_bytes: Number.POSITIVE_INFINITY, largest_bytes: 0 };
+    const ring = this.rings.get(block.ring) ?? {
+      unused: 0,
+      smallest_bytes: Number.POSITIVE_INFINITY,
+      largest_bytes: 0,
+    };
     ring.unused += 1;
     ring.smallest_bytes = Math.min(ring.smallest_bytes, block.size_bytes);
     ring.largest_bytes = Math.max(ring.largest_bytes, block.size_bytes);

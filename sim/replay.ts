@@ -90,12 +90,12 @@ export class Replay {
       syscalls: { ...kernel.syscalls },
       faults: kernel.faults,
       huge_faults: kernel.huge_faults,
-      resident_bytes: { mean: resident_mean, peak: Math.max(...resident), end: resident.at(-1)! },
+      resident_bytes: { mean: resident_mean, peak: greatest(resident), end: resident.at(-1)! },
       mapped_bytes: {
         peak: kernel.mapped_pages_peak * shape.page_bytes,
         end: kernel.mapped_pages * shape.page_bytes,
       },
-      areas: { peak: Math.max(...this.checkpoints.map((each) => each.areas)), end: kernel.areas.count },
+      areas: { peak: greatest(this.checkpoints.map((each) => each.areas)), end: kernel.areas.count },
       heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
       bigcache: {
         hits: cache.hits,
@@ -131,7 +131,7 @@ export class Replay {
         p999: this.latency.quantile(9990),
         max: this.latency.max,
       },
-      score: this.baseline.score(total_ns, kernel.faults + heap.faults, resident_mean),
+      score: this.baseline.score(total_ns, kernel.faults + heap.faults, resident_mean + heap.resident_peak_bytes),
       liveness: livenessOf(this.eligibility, {
         bigcache: cache.hits,
         batch: batch.added,
@@ -141,9 +141,7 @@ export class Replay {
         thp: kernel.syscalls.madvise_hugepage,
       }),
       violation:
-        allocator.violation === 0
-          ? null
-          : { event: this.events - 1, rule: enums.violation[allocator.violation] },
+        allocator.violation === 0 ? null : { event: this.events - 1, rule: enums.violation[allocator.violation] },
       checkpoints: this.checkpoints,
       log: this.log,
     };
@@ -233,6 +231,8 @@ export class Replay {
     allocator.recording = null;
   }
 }
+
+const greatest = (values: readonly number[]): number => values.reduce((most, each) => Math.max(most, each), 0);
 
 /** Eligible events beside the actions of either half. */
 export function livenessOf(eligibility: Eligibility, acted: Readonly<Record<Feature, number>>): Liveness[] {

@@ -31,7 +31,13 @@ export const params = {
   bigcache_ways: param('blocks', 4, 1, 64, 'blocks one (site, class) keeps; the oldest gives way'),
   bigcache_site_keyed: flag(1, 'off: all sites share one slot'),
   bigcache_round: flag(1, 'round a request up to its class; off: put floors, get probes two classes'),
-  bigcache_from_bytes: param('bytes', 512 * KiB, 1, 8 * MiB, 'smaller requests bypass BigCache: rounding at most doubles'),
+  bigcache_from_bytes: param(
+    'bytes',
+    512 * KiB,
+    1,
+    8 * MiB,
+    'smaller requests bypass BigCache: rounding at most doubles',
+  ),
   thermal: flag(1, 'hot, warm, cold frees; off: every free unmaps'),
   warm_from_bytes: param('bytes', 1 * MiB, 1, 2 ** 47, 'a free from here on is MADV_FREEd'),
   cold_from_bytes: param('bytes', 2 * MiB, 1, 2 ** 47, 'a free from here on joins the batch'),
@@ -83,6 +89,8 @@ export const shape = {
   heap_chunk_min_bytes: 32,
   /** What hak-replay pins in the C library, so that it grows by brk alone and never shrinks. */
   heap_top_pad_bytes: 64 * MiB,
+  /** The most blocks a batch can be told to hold. */
+  batch_index_max: 256,
   /** process_madvise takes at most this many ranges here. */
   vectored_ranges_max: 64,
   /** Latency histogram: 2^5 buckets an octave, error at most 1/64. */

@@ -341,8 +341,7 @@ export class Allocator {
     const step = config.batch_vectored === 1 ? shape.vectored_ranges_max : 1;
     for (let at = 0; at < ranges.length; at += step) {
       const part = ranges.slice(at, at + step);
-      for (const [start, pages] of part)
-        this.act(step > 1 ? action.process_madvise : action.dontneed, start, pages);
+      for (const [start, pages] of part) this.act(step > 1 ? action.process_madvise : action.dontneed, start, pages);
       this.free_ns += step > 1 ? kernel.dontneedVector(part) : kernel.dontneed(part[0][0], part[0][1]);
     }
     for (const block of batch.clear()) {

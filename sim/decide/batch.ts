@@ -38,9 +38,7 @@ export class Batch {
   }
 
   isFull(): boolean {
-    return (
-      this.waiting.length >= this.config.batch_blocks_max || this.waiting_bytes >= this.config.batch_flush_bytes
-    );
+    return this.waiting.length >= this.config.batch_blocks_max || this.waiting_bytes >= this.config.batch_flush_bytes;
   }
 
   /** The ranges that wait, by address, neighbours merged. */

@@ -1,0 +1,377 @@
+/* The core's one internal header, grouped by file. The mirror of each .c is the .ts of the same name in sim/. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "spec.gen.h"
+
+#ifndef __cplusplus
+_Static_assert(HAK_PAGE_BYTES == 4096 && HAK_WINDOW_PAGES == 512, "window shifts assume 4 KiB pages");
+#endif
+
+
+/* assert: our own mistakes, on in every build. Never allocates. */
+void hak_assert_failed(const char *claim, const char *file, int line) __attribute__((noreturn));
+#define hak_assert(holds) ((holds) ? (void)0 : hak_assert_failed(#holds, __FILE__, __LINE__))
+
+/* memory.c: growing arrays out of one reserved stretch of address space, so that nothing is ever mapped into the region. */
+typedef struct {
+  char *base;
+  size_t used_bytes;
+  size_t committed_bytes;
+  size_t reserved_bytes;
+  /* Faults of the core's own memory, which are neither the mapped path's nor the heap's. */
+  int64_t faults;
+} hak_memory;
+
+bool hak_memory_open(hak_memory *memory);
+void hak_memory_close(hak_memory *memory);
+/* Room for `new_bytes`, zeroed beyond the `old_bytes` copied from `old`. Aborts when 64 GiB do not suffice. */
+void *hak_memory_grow(hak_memory *memory, const void *old, size_t old_bytes, size_t new_bytes);
+
+/* config */
+typedef struct {
+#define X(name, value, min, max, words) int64_t name;
+  HAK_PARAMS(X)
+#undef X
+} hak_config;
+
+typedef struct {
+#define X(name, value) int64_t name;
+  HAK_PRICES(X)
+#undef X
+} hak_prices;
+
+typedef struct {
+  int thp_kernel;
+  bool pt_reclaim;
+  int huge_zero_write;
+  bool process_madvise;
+} hak_profile;
+
+/* digest.c */
+typedef struct {
+  uint32_t low, high;
+} hak_digest;
+void hak_digest_init(hak_digest *digest);
+void hak_digest_mix(hak_digest *digest, uint32_t word);
+void hak_digest_hex(const hak_digest *digest, char text[17]);
+uint32_t hak_mix32(uint32_t value);
+
+/* histogram.c */
+typedef struct {
+  int64_t total, max;
+  int64_t counts[HAK_HISTOGRAM_BUCKETS];
+} hak_histogram;
+void hak_histogram_add(hak_histogram *histogram, int64_t value);
+int64_t hak_histogram_quantile(const hak_histogram *histogram, int64_t permyriad);
+
+/* touch.c */
+int64_t hak_pages_of(int64_t size_bytes);
+int64_t hak_touched_pages(int model, int64_t size_bytes, uint32_t touched_pages);
+
+/* kernel: what both kernels answer. All prices in ns; a real kernel has none and answers 0. */
+typedef struct {
+  int64_t mmap, munmap, mremap, brk, madvise_dontneed, madvise_free, madvise_hugepage, madvise_nohugepage, process_madvise;
+} hak_syscalls;
+int64_t hak_syscalls_total(const hak_syscalls *syscalls);
+
+typedef struct {
+  int64_t start, pages;
+} hak_range;
+
+typedef struct {
+  int64_t resident_bytes, huge_bytes, areas, heap_resident_bytes;
+} hak_residency;
+
+typedef struct hak_kernel hak_kernel;
+struct hak_kernel {
+  hak_syscalls syscalls;
+  int64_t faults, huge_faults;
+  int64_t mapped_pages, mapped_pages_peak;
+  /* Set by a kernel that was refused or whose memory is not what was written. */
+  int violation;
+  char trouble[160];
+  int64_t (*map)(hak_kernel *kernel, int64_t start, int64_t pages);
+  int64_t (*unmap)(hak_kernel *kernel, int64_t start, int64_t pages);
+  int64_t (*advise_huge)(hak_kernel *kernel, int64_t start, int64_t pages);
+  int64_t (*advise_no_huge)(hak_kernel *kernel, int64_t start, int64_t pages);
+  int64_t (*dontneed)(hak_kernel *kernel, int64_t start, int64_t pages);
+  int64_t (*dontneed_vector)(hak_kernel *kernel, const hak_range *ranges, int64_t count);
+  int64_t (*free)(hak_kernel *kernel, int64_t start, int64_t pages);
+  /* Writes `stamp` to each page; a real kernel checks that each held zero before, where `was_zero`. */
+  int64_t (*touch)(hak_kernel *kernel, int64_t start, int64_t pages, uint64_t stamp, bool was_zero);
+  int64_t (*read)(hak_kernel *kernel, int64_t start, int64_t pages);
+  /* The first `pages` pages of a live block must still hold its stamp. */
+  void (*verify)(hak_kernel *kernel, int64_t start, int64_t pages, uint64_t stamp);
+  void (*residency)(hak_kernel *kernel, hak_residency *residency);
+  /* The heap path: a ledger has nothing to do here, a real kernel calls the C library. */
+  void (*heap_allocate)(hak_kernel *kernel, int64_t object, int kind, int64_t size_bytes, int64_t align, int64_t touched);
+  void (*heap_reallocate)(hak_kernel *kernel, int64_t object, int64_t size_bytes, int64_t touched);
+  void (*heap_free)(hak_kernel *kernel, int64_t object);
+};
+
+/* vma.c */
+typedef struct {
+  int64_t start, end;
+  int64_t flag, anon;
+} hak_area;
+enum { HAK_AREA_PLAIN, HAK_AREA_HUGE, HAK_AREA_NO_HUGE };
+typedef struct {
+  hak_memory *memory;
+  hak_area *area;
+  int64_t count, room;
+  int64_t next_anon;
+} hak_areas;
+void hak_areas_init(hak_areas *areas, hak_memory *memory);
+int64_t hak_areas_find(const hak_areas *areas, int64_t page);
+void hak_areas_map(hak_areas *areas, int64_t start, int64_t end);
+void hak_areas_unmap(hak_areas *areas, int64_t start, int64_t end);
+void hak_areas_advise(hak_areas *areas, int64_t start, int64_t end, int64_t flag);
+void hak_areas_prepare_anon(hak_areas *areas, int64_t at);
+bool hak_areas_overlap(const hak_areas *areas, int64_t start, int64_t end);
+
+/* pages.c: the kernel `counted`. */
+typedef struct {
+  hak_kernel kernel;
+  hak_memory *memory;
+  hak_profile profile;
+  const hak_prices *prices;
+  hak_areas areas;
+  uint8_t *page;
+  uint8_t *window;
+  int64_t windows;
+  int64_t resident_pages, huge_pages;
+} hak_page_model;
+void hak_page_model_init(hak_page_model *model, hak_memory *memory, hak_profile profile, const hak_prices *prices);
+
+/* blocks.c */
+enum { HAK_HOME_UNMAPPED, HAK_HOME_LIVE, HAK_HOME_CACHE, HAK_HOME_BATCH, HAK_HOME_KEPT };
+enum { HAK_NO_BLOCK = -1, HAK_NO_CLASS = 255 };
+typedef struct {
+  int64_t start, pages;
+  int64_t size_bytes;
+  int64_t stamped_pages;
+  uint64_t stamp;
+  uint32_t site;
+  int32_t newer, older;
+  int32_t kept_before, kept_after;
+  uint8_t home, size_class, mapped, clean;
+} hak_block;
+typedef struct {
+  hak_memory *memory;
+  hak_block *block;
+  int32_t *unused;
+  int64_t count, room, unused_count;
+} hak_blocks;
+void hak_blocks_init(hak_blocks *blocks, hak_memory *memory);
+int32_t hak_blocks_create(hak_blocks *blocks, int64_t start, int64_t pages);
+void hak_blocks_destroy(hak_blocks *blocks, int32_t block);
+
+/* placement.c */
+typedef struct {
+  hak_memory *memory;
+  hak_range *range;
+  int64_t count, room;
+} hak_placement;
+void hak_placement_init(hak_placement *placement, hak_memory *memory, int64_t region_pages);
+int64_t hak_placement_take(hak_placement *placement, int64_t pages, int64_t align_pages);
+void hak_placement_give(hak_placement *placement, int64_t start, int64_t pages);
+bool hak_placement_is_free(const hak_placement *placement, int64_t start, int64_t pages);
+
+/* thermal.c thp.c strategy.c */
+int hak_thermal_class(const hak_config *config, int64_t size_bytes);
+bool hak_thp_wants_huge(const hak_config *config, int64_t mapped_bytes);
+bool hak_thp_forbids_huge(const hak_config *config);
+enum { HAK_FIXED_ARM = 255 };
+int hak_strategy_select(const hak_config *config);
+int64_t hak_strategy_threshold(const hak_config *config, int arm);
+
+/* heap.c */
+typedef struct {
+  int64_t live_bytes, peak_bytes;
+} hak_heap;
+void hak_heap_allocate(hak_heap *heap, int64_t size_bytes);
+void hak_heap_free(hak_heap *heap, int64_t size_bytes);
+int64_t hak_heap_faults(const hak_heap *heap);
+
+/* kept.c */
+typedef struct {
+  int64_t pages;
+  int32_t newest;
+} hak_kept_list;
+typedef struct {
+  hak_memory *memory;
+  hak_blocks *blocks;
+  int64_t bytes, count;
+  int32_t oldest, newest;
+  hak_kept_list *list;
+  int64_t lists, room;
+} hak_kept;
+void hak_kept_init(hak_kept *kept, hak_memory *memory, hak_blocks *blocks);
+void hak_kept_offer(hak_kept *kept, int32_t block);
+int32_t hak_kept_find(const hak_kept *kept, int64_t pages);
+void hak_kept_withdraw_offer(hak_kept *kept, int32_t block);
+void hak_kept_add(hak_kept *kept, int32_t block, int64_t mapped_bytes);
+void hak_kept_remove(hak_kept *kept, int32_t block, int64_t mapped_bytes);
+
+/* bigcache.c */
+typedef struct {
+  const hak_config *config;
+  hak_blocks *blocks;
+  int64_t hits, misses, evictions, undersized, blocks_held;
+  int32_t *ring;
+  uint8_t *held;
+} hak_bigcache;
+void hak_bigcache_init(hak_bigcache *cache, hak_memory *memory, const hak_config *config, hak_blocks *blocks);
+bool hak_bigcache_serves(const hak_bigcache *cache, int64_t size_bytes);
+int64_t hak_bigcache_round_up(const hak_bigcache *cache, int64_t size_bytes);
+int hak_bigcache_class_of(const hak_bigcache *cache, int64_t pages);
+int32_t hak_bigcache_try_get(hak_bigcache *cache, uint32_t site, int64_t size_bytes);
+int32_t hak_bigcache_put(hak_bigcache *cache, int32_t block);
+
+/* batch.c */
+typedef struct {
+  const hak_config *config;
+  hak_blocks *blocks;
+  int64_t added, withdrawn, flushes, bytes_flushed, waiting_bytes, count;
+  int32_t waiting[HAK_BATCH_INDEX_MAX];
+} hak_batch;
+void hak_batch_init(hak_batch *batch, const hak_config *config, hak_blocks *blocks);
+void hak_batch_add(hak_batch *batch, int32_t block, int64_t bytes);
+void hak_batch_withdraw(hak_batch *batch, int32_t block, int64_t bytes);
+bool hak_batch_is_full(const hak_batch *batch);
+int64_t hak_batch_ranges(const hak_batch *batch, hak_range ranges[HAK_BATCH_INDEX_MAX]);
+int64_t hak_batch_clear(hak_batch *batch, int32_t flushed[HAK_BATCH_INDEX_MAX]);
+
+/* allocator.c */
+enum { HAK_ACTIONS_LOGGED_MAX = 4096 };
+typedef struct {
+  int kind;
+  int64_t start, pages;
+} hak_action;
+typedef struct {
+  const hak_config *config;
+  const hak_prices *prices;
+  hak_kernel *kernel;
+  hak_memory *memory;
+  int touch;
+  /* Leaves the policy's own assertions out, so that only the kernel can catch it. */
+  bool trusting;
+  hak_blocks blocks;
+  hak_placement placement;
+  hak_bigcache cache;
+  hak_batch batch;
+  hak_kept kept;
+  hak_heap heap;
+  hak_digest digest;
+  int64_t thermal_frees[3];
+  int64_t kept_reused;
+  int64_t allocate_ns, free_ns, fault_ns;
+  int violation;
+  int route, released, arm;
+  int64_t usable_bytes, offset_pages;
+  int64_t header_pages;
+  int32_t *block_of;
+  int64_t *size_of;
+  int64_t objects;
+  uint32_t acted;
+  uint64_t next_stamp;
+  bool recording;
+  int64_t recorded;
+  hak_action *record;
+} hak_allocator;
+void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_config *config, const hak_prices *prices,
+                        hak_kernel *kernel, int touch);
+int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int64_t object, int64_t size_bytes,
+                          int64_t align, uint32_t site, uint32_t touched);
+void hak_allocator_finish(hak_allocator *allocator);
+
+/* replay.c */
+typedef struct {
+  int64_t length;
+  const uint8_t *op;
+  const uint32_t *thread;
+  const uint32_t *object;
+  const double *size_bytes;
+  const uint32_t *align;
+  const uint32_t *site;
+  const uint32_t *touched_pages;
+} hak_chunk;
+typedef struct {
+  int64_t events;
+  hak_digest digest;
+  int64_t faults, huge_faults, mapped_bytes, syscalls;
+  hak_residency residency;
+} hak_checkpoint;
+typedef struct {
+  int64_t event, size_bytes, object, usable_bytes, offset_bytes;
+  int64_t faults, huge_faults;
+  int64_t cached_blocks, batch_blocks, batch_bytes, kept_blocks, kept_bytes;
+  int64_t first_action, actions;
+  hak_residency residency;
+  hak_digest digest;
+  uint32_t site;
+  int op, arm, route, released;
+} hak_log_entry;
+typedef struct {
+  hak_memory memory;
+  hak_config config;
+  hak_prices prices;
+  hak_page_model model;
+  hak_kernel *kernel;
+  hak_allocator allocator;
+  hak_histogram latency;
+  int64_t events, until_checkpoint;
+  bool stopped;
+  hak_checkpoint *checkpoint;
+  int64_t checkpoints, checkpoint_room;
+  int64_t log_from, log_to;
+  hak_log_entry *log;
+  int64_t logged, log_room;
+  hak_action *log_action;
+  int64_t log_actions, log_action_room;
+  /* Looked at between events; another thread may set it. */
+  volatile bool *cancel;
+} hak_replay;
+/* `real` is the kernel to use, or NULL for the page model. `memory` must be open. */
+void hak_replay_init(hak_replay *replay, int touch, hak_profile profile, hak_kernel *real);
+void hak_replay_feed(hak_replay *replay, const hak_chunk *chunk);
+void hak_replay_finish(hak_replay *replay);
+
+/* json.c: the Result, as the contract words it. `heap` overrides the ledger where a real kernel measured. */
+typedef struct {
+  bool real;
+  int64_t heap_faults, heap_resident_peak_bytes;
+  int64_t cpu_ns;
+} hak_measured;
+void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *measured);
+
+/* crc32.c hakfile.c: reading .hak without Node. */
+uint32_t hak_crc32(uint32_t before, const uint8_t *bytes, size_t length);
+typedef struct {
+  const char *path;
+  int descriptor;
+  hak_memory *memory;
+  int64_t length, events, chunks, header_offset;
+  uint32_t flags, objects, sites, header_bytes;
+  uint8_t *header;
+  uint8_t *payload;
+  size_t payload_room;
+  int64_t next_chunk;
+  bool started;
+  uint8_t *live, *live_now;
+  uint32_t *free_slot;
+  int64_t free_slots, high;
+  uint32_t *slot_at;
+  uint8_t *op;
+  uint32_t *thread, *object, *align, *site, *touched;
+  double *size_bytes;
+  char error[256];
+} hak_file;
+/* Both return false and leave one line in `error` where the file is not a legal trace. */
+bool hak_file_open(hak_file *file, hak_memory *memory, const char *path);
+/* *more is false after the last chunk. */
+bool hak_file_next(hak_file *file, hak_chunk *chunk, bool *more);

@@ -1,0 +1,183 @@
+/* The Result, worded as docs/RESULTS.md words it. Mirrors sim/result.ts. */
+#include <string.h>
+
+#include "hak.h"
+
+static const char *const route_names[] = HAK_ROUTE_NAMES;
+static const char *const action_names[] = HAK_ACTION_NAMES;
+static const char *const violation_names[] = HAK_VIOLATION_NAMES;
+static const char *const op_names[] = {"malloc", "calloc", "aligned", "realloc", "free"};
+
+static void put(FILE *out, const char *name, int64_t value) { fprintf(out, "\"%s\":%lld,", name, (long long)value); }
+static void put_last(FILE *out, const char *name, int64_t value) { fprintf(out, "\"%s\":%lld", name, (long long)value); }
+static void open_object(FILE *out, const char *name) { fprintf(out, "\"%s\":{", name); }
+
+static void put_syscalls(FILE *out, const hak_syscalls *syscalls) {
+  open_object(out, "syscalls");
+  put(out, "mmap", syscalls->mmap);
+  put(out, "munmap", syscalls->munmap);
+  put(out, "mremap", syscalls->mremap);
+  put(out, "brk", syscalls->brk);
+  put(out, "madvise_dontneed", syscalls->madvise_dontneed);
+  put(out, "madvise_free", syscalls->madvise_free);
+  put(out, "madvise_hugepage", syscalls->madvise_hugepage);
+  put(out, "madvise_nohugepage", syscalls->madvise_nohugepage);
+  put_last(out, "process_madvise", syscalls->process_madvise);
+  fputs("},", out);
+}
+
+static void put_digest(FILE *out, const char *name, const hak_digest *digest) {
+  char text[17];
+  hak_digest_hex(digest, text);
+  fprintf(out, "\"%s\":\"%s\",", name, text);
+}
+
+static void put_checkpoint(FILE *out, const hak_checkpoint *checkpoint) {
+  fputs("{", out);
+  put(out, "events", checkpoint->events);
+  put_digest(out, "digest", &checkpoint->digest);
+  put(out, "faults", checkpoint->faults);
+  put(out, "huge_faults", checkpoint->huge_faults);
+  put(out, "resident_bytes", checkpoint->residency.resident_bytes);
+  put(out, "huge_bytes", checkpoint->residency.huge_bytes);
+  put(out, "areas", checkpoint->residency.areas);
+  put(out, "mapped_bytes", checkpoint->mapped_bytes);
+  put_last(out, "syscalls", checkpoint->syscalls);
+  fputs("}", out);
+}
+
+static void put_log_entry(FILE *out, const hak_replay *replay, const hak_log_entry *entry) {
+  fputs("{", out);
+  put(out, "event", entry->event);
+  fprintf(out, "\"op\":\"%s\",", op_names[entry->op]);
+  put(out, "object", entry->object);
+  put(out, "size_bytes", entry->size_bytes);
+  put(out, "site", entry->site);
+  put(out, "arm", entry->arm);
+  put(out, "threshold_bytes", hak_strategy_threshold(&replay->config, entry->arm));
+  fprintf(out, "\"route\":\"%s\",\"released\":\"%s\",", route_names[entry->route], route_names[entry->released]);
+  put(out, "usable_bytes", entry->usable_bytes);
+  put(out, "offset_bytes", entry->offset_bytes);
+  fputs("\"actions\":[", out);
+  for (int64_t at = 0; at < entry->actions; at += 1) {
+    const hak_action *action = &replay->log_action[entry->first_action + at];
+    fprintf(out, "%s{\"name\":\"%s\",\"offset_bytes\":%lld,\"bytes\":%lld}", at > 0 ? "," : "",
+            action_names[action->kind], (long long)(action->start * HAK_PAGE_BYTES),
+            (long long)(action->pages * HAK_PAGE_BYTES));
+  }
+  fputs("],", out);
+  open_object(out, "state");
+  put_digest(out, "digest", &entry->digest);
+  put(out, "faults", entry->faults);
+  put(out, "huge_faults", entry->huge_faults);
+  put(out, "resident_bytes", entry->residency.resident_bytes);
+  put(out, "areas", entry->residency.areas);
+  put(out, "cached_blocks", entry->cached_blocks);
+  put(out, "batch_blocks", entry->batch_blocks);
+  put(out, "batch_bytes", entry->batch_bytes);
+  put(out, "kept_blocks", entry->kept_blocks);
+  put_last(out, "kept_bytes", entry->kept_bytes);
+  fputs("}}", out);
+}
+
+static void put_modelled_time(FILE *out, const hak_replay *replay) {
+  const hak_allocator *allocator = &replay->allocator;
+  open_object(out, "time_ns");
+  put(out, "total", allocator->allocate_ns + allocator->free_ns + allocator->fault_ns);
+  put(out, "allocate", allocator->allocate_ns);
+  put(out, "free", allocator->free_ns);
+  put(out, "fault", allocator->fault_ns);
+  put_last(out, "wait", 0);
+  fputs("},", out);
+  open_object(out, "latency_ns");
+  put(out, "p50", hak_histogram_quantile(&replay->latency, 5000));
+  put(out, "p95", hak_histogram_quantile(&replay->latency, 9500));
+  put(out, "p99", hak_histogram_quantile(&replay->latency, 9900));
+  put(out, "p999", hak_histogram_quantile(&replay->latency, 9990));
+  put_last(out, "max", replay->latency.max);
+  fputs("},", out);
+}
+
+void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *measured) {
+  const hak_allocator *allocator = &replay->allocator;
+  const hak_kernel *kernel = replay->kernel;
+  int64_t sum = 0;
+  int64_t peak = 0;
+  int64_t areas_peak = 0;
+  for (int64_t at = 0; at < replay->checkpoints; at += 1) {
+    const hak_residency *residency = &replay->checkpoint[at].residency;
+    sum += residency->resident_bytes;
+    if (residency->resident_bytes > peak) peak = residency->resident_bytes;
+    if (residency->areas > areas_peak) areas_peak = residency->areas;
+  }
+  const hak_residency *end = &replay->checkpoint[replay->checkpoints - 1].residency;
+  fputs("{", out);
+  put(out, "events", replay->events);
+  put_digest(out, "decision_digest", &allocator->digest);
+  put_syscalls(out, &kernel->syscalls);
+  put(out, "faults", kernel->faults);
+  put(out, "huge_faults", kernel->huge_faults);
+  fprintf(out, "\"resident_bytes\":{\"mean\":%.17g,", (double)sum / (double)replay->checkpoints);
+  put(out, "peak", peak);
+  put_last(out, "end", end->resident_bytes);
+  fputs("},", out);
+  open_object(out, "mapped_bytes");
+  put(out, "peak", kernel->mapped_pages_peak * HAK_PAGE_BYTES);
+  put_last(out, "end", kernel->mapped_pages * HAK_PAGE_BYTES);
+  fputs("},", out);
+  open_object(out, "areas");
+  put(out, "peak", areas_peak);
+  put_last(out, "end", end->areas);
+  fputs("},", out);
+  open_object(out, "heap");
+  put(out, "faults", measured->real ? measured->heap_faults : hak_heap_faults(&allocator->heap));
+  put_last(out, "resident_peak_bytes",
+           measured->real ? measured->heap_resident_peak_bytes : hak_heap_faults(&allocator->heap) * HAK_PAGE_BYTES);
+  fputs("},", out);
+  open_object(out, "bigcache");
+  put(out, "hits", allocator->cache.hits);
+  put(out, "misses", allocator->cache.misses);
+  put(out, "evictions", allocator->cache.evictions);
+  put_last(out, "undersized", allocator->cache.undersized);
+  fputs("},", out);
+  open_object(out, "batch");
+  put(out, "added", allocator->batch.added);
+  put(out, "withdrawn", allocator->batch.withdrawn);
+  put(out, "flushes", allocator->batch.flushes);
+  put(out, "bytes_flushed", allocator->batch.bytes_flushed);
+  put_last(out, "pending", allocator->batch.count);
+  fputs("},", out);
+  open_object(out, "thermal");
+  put(out, "hot", allocator->thermal_frees[HAK_THERMAL_HOT]);
+  put(out, "warm", allocator->thermal_frees[HAK_THERMAL_WARM]);
+  put_last(out, "cold", allocator->thermal_frees[HAK_THERMAL_COLD]);
+  fputs("},", out);
+  open_object(out, "kept");
+  put(out, "blocks", allocator->kept.count);
+  put(out, "bytes", allocator->kept.bytes);
+  put_last(out, "reused", allocator->kept_reused);
+  fputs("},", out);
+  if (measured->real)
+    fprintf(out,
+            "\"time_ns\":{\"total\":%lld,\"allocate\":null,\"free\":null,\"fault\":null,\"wait\":null},"
+            "\"latency_ns\":{\"p50\":null,\"p95\":null,\"p99\":null,\"p999\":null,\"max\":null},",
+            (long long)measured->cpu_ns);
+  else
+    put_modelled_time(out, replay);
+  if (allocator->violation == HAK_VIOLATION_NONE)
+    fputs("\"violation\":null,", out);
+  else
+    fprintf(out, "\"violation\":{\"event\":%lld,\"rule\":\"%s\"},", (long long)(replay->events - 1),
+            violation_names[allocator->violation]);
+  fputs("\"checkpoints\":[", out);
+  for (int64_t at = 0; at < replay->checkpoints; at += 1) {
+    if (at > 0) fputs(",", out);
+    put_checkpoint(out, &replay->checkpoint[at]);
+  }
+  fputs("],\"log\":[", out);
+  for (int64_t at = 0; at < replay->logged; at += 1) {
+    if (at > 0) fputs(",", out);
+    put_log_entry(out, replay, &replay->log[at]);
+  }
+  fputs("]}", out);
+}

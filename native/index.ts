@@ -1,0 +1,234 @@
+/**
+ * The native half. `replay` runs the C core with the counted kernel in this process; `replayReal` runs it on the real
+ * kernel, in a process of its own. What `import ... from 'hakmem/native'` gives.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { touchIndex } from '../sim/kernel/touch.ts';
+import { Eligibility } from '../sim/liveness.ts';
+import { learningOf, livenessOf, type Setup } from '../sim/replay.ts';
+import type { Result } from '../sim/result.ts';
+import { Baseline } from '../sim/score.ts';
+import { enums, type KernelProfile, prices as nominal_prices, type PriceName, param_names } from '../sim/spec.ts';
+import type { Chunk } from '../traces/trace.ts';
+import { fingerprint } from './spec-to-c.ts';
+
+/** The native part is missing, stale, or died: says what to do about it. */
+export class NativeUnavailableError extends Error {
+  override name = 'NativeUnavailableError';
+}
+
+export interface Precondition {
+  readonly holds: boolean;
+  readonly found: string;
+  readonly wanted: string;
+}
+
+export interface RealRun {
+  readonly result: Result;
+  readonly profile: KernelProfile;
+  readonly preconditions: Readonly<Record<string, Precondition>>;
+}
+
+/** What a native result lacks: the half of the Result that the trace and configuration alone decide. */
+type CoreResult = Omit<Result, 'learning' | 'score' | 'liveness'>;
+
+interface Addon {
+  readonly fingerprint: string;
+  readonly Replay: new (
+    config: Float64Array,
+    prices: Float64Array,
+    profile: Int32Array,
+    touch: number,
+    log_from: number,
+    log_to: number,
+  ) => {
+    feed(chunk: Chunk): Promise<number>;
+    cancel(): void;
+    finish(): string;
+  };
+}
+
+const build_hint =
+  'there is no C compiler here: install one (Debian: apt-get install gcc g++ make) and run the command again; until then results are unchecked';
+
+/** Compiled sources stand in dist/native, tests run in native itself: the build lies beside the sources. */
+export const native_root = ((): string => {
+  const here = dirname(fileURLToPath(import.meta.url));
+  return existsSync(join(here, 'Makefile')) ? here : join(here, '..', '..', 'native');
+})();
+const addon_path = join(native_root, 'build', 'hakmem.node');
+export const replay_path = join(native_root, 'build', 'hak-replay');
+
+/** Why the native part cannot be used, in one line; null where it can. */
+export function nativeTrouble(): string | null {
+  if (!existsSync(addon_path) || !existsSync(replay_path)) return build_hint;
+  try {
+    loadAddon();
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The profile of this machine's kernel, or null where the native part is not there to probe it. */
+export function probeProfile(): KernelProfile | null {
+  if (nativeTrouble() !== null) return null;
+  const { status, stdout } = spawnSync(replay_path, ['--probe'], { encoding: 'utf8' });
+  return status === 0 ? (JSON.parse(stdout) as KernelProfile) : null;
+}
+
+/**
+ * Replays on the C core with the counted kernel, off this thread: the same arguments and the same Result as the
+ * simulator. Rejects with AbortError when `signal` aborts, NativeUnavailableError where there is no native part.
+ */
+export async function replay(
+  chunks: Iterable<Chunk>,
+  setup: Setup,
+  progress?: (events: number) => void,
+  signal?: AbortSignal,
+): Promise<Result> {
+  signal?.throwIfAborted();
+  const addon = loadAddon();
+  const run = new addon.Replay(
+    Float64Array.from(param_names, (name) => setup.config[name]),
+    Float64Array.from(Object.keys(nominal_prices) as PriceName[], (name) => setup.prices[name]),
+    profileColumn(setup.profile),
+    touchIndex(setup.touch),
+    setup.log?.from ?? 0,
+    setup.log?.to ?? 0,
+  );
+  const stop = (): void => run.cancel();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    const scan = new Scan(setup);
+    for (const chunk of chunks) {
+      if (!(chunk.op.buffer instanceof SharedArrayBuffer))
+        throw new TypeError('columns must lie in SharedArrayBuffers: another thread reads them');
+      scan.add(chunk);
+      const events = await run.feed(chunk);
+      // An abort that came before the chunk was done always wins, so no caller races the worker.
+      signal?.throwIfAborted();
+      progress?.(events);
+    }
+    return scan.complete(JSON.parse(run.finish()) as CoreResult, setup);
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+/**
+ * Replays a `.hak` file on the real kernel, in a fresh single-threaded process that gets nothing but the configuration.
+ * `chunks` is the same trace again, for what is counted from the trace alone.
+ */
+export async function replayReal(
+  path: string,
+  chunks: Iterable<Chunk>,
+  setup: Setup,
+  options: { readonly trust?: boolean; readonly signal?: AbortSignal } = {},
+): Promise<RealRun> {
+  const trouble = nativeTrouble();
+  if (trouble !== null) throw new NativeUnavailableError(trouble);
+  const settings = param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]);
+  const log = setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`];
+  const trust = options.trust === true ? ['--trust'] : [];
+  const { page_bytes: _, ...parts } = setup.profile;
+  const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
+  const args = [path, '--json', '--touch', setup.touch, '--profile', profile.join(','), ...settings, ...log, ...trust];
+  const running = collect(replay_path, args, options.signal);
+  const scan = new Scan(setup);
+  for (const chunk of chunks) scan.add(chunk);
+  const { stdout, stderr, code } = await running;
+  let document: RealRun & { result: CoreResult };
+  try {
+    document = JSON.parse(stdout) as RealRun & { result: CoreResult };
+  } catch {
+    throw new NativeUnavailableError(
+      `hak-replay ended with ${code} and no result: ${stderr.trim() || 'it said nothing'}`,
+    );
+  }
+  return { ...document, result: scan.complete(document.result, setup) };
+}
+
+/** Goes over the trace for eligibility and the baseline of the score. */
+class Scan {
+  private readonly eligibility: Eligibility;
+  private readonly baseline: Baseline;
+
+  constructor(setup: Setup) {
+    this.eligibility = new Eligibility(setup.config);
+    this.baseline = new Baseline(setup.prices);
+  }
+
+  add(chunk: Chunk): void {
+    this.eligibility.add(chunk);
+    this.baseline.add(chunk);
+  }
+
+  complete(core: CoreResult, setup: Setup): Result {
+    const memory_bytes = core.resident_bytes.mean + core.heap.resident_peak_bytes;
+    return {
+      ...core,
+      learning: learningOf(setup.config),
+      score: this.baseline.score(core.time_ns.total, core.faults + core.heap.faults, memory_bytes),
+      liveness: livenessOf(this.eligibility, {
+        bigcache: core.bigcache.hits,
+        batch: core.batch.added,
+        hot: core.thermal.hot,
+        warm: core.thermal.warm,
+        kept: core.kept.reused + core.batch.withdrawn,
+        thp: core.syscalls.madvise_hugepage,
+      }),
+    };
+  }
+}
+
+let addon: Addon | undefined;
+
+function loadAddon(): Addon {
+  if (addon !== undefined) return addon;
+  if (!existsSync(addon_path)) throw new NativeUnavailableError(build_hint);
+  const loaded = createRequire(import.meta.url)(addon_path) as Addon;
+  const wanted = fingerprint();
+  if (loaded.fingerprint !== wanted)
+    throw new NativeUnavailableError(
+      `the native part is stale: it was built from spec ${loaded.fingerprint}, this is ${wanted}; run npm run gen && npm run build`,
+    );
+  addon = loaded;
+  return loaded;
+}
+
+function profileColumn(profile: KernelProfile): Int32Array {
+  return Int32Array.of(
+    enums.thp_kernel.indexOf(profile.thp_kernel),
+    profile.pt_reclaim ? 1 : 0,
+    enums.huge_zero_write.indexOf(profile.huge_zero_write),
+    profile.process_madvise ? 1 : 0,
+  );
+}
+
+function collect(
+  command: string,
+  args: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<{ stdout: string; stderr: string; code: number | string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(signal === undefined ? {} : { signal }),
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code, killed_by) => resolve({ stdout, stderr, code: code ?? killed_by ?? 'nothing' }));
+  });
+}
