@@ -1,11 +1,22 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addDoctor } from './doctor.ts';
+import { addExplain } from './explain.ts';
 import { addGenerate } from './generate.ts';
 import { addImport } from './import.ts';
 import { addInfo } from './info.ts';
 import { addRecord } from './record.ts';
+import { addReplay } from './replay.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
 
-export const commands: readonly AddCommand[] = [addGenerate, addImport, addInfo, addRecord];
+export const commands: readonly AddCommand[] = [
+  addRecord,
+  addGenerate,
+  addImport,
+  addInfo,
+  addReplay,
+  addExplain,
+  addDoctor,
+];

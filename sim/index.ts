@@ -1,5 +1,14 @@
 /** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
 export { Replay, replay, type Setup } from './replay.ts';
-export { type Difference, firstDifference, type Result, silentFeatures } from './result.ts';
+export {
+  type Checkpoint,
+  type ComparedLevel,
+  type Difference,
+  firstDifference,
+  type Liveness,
+  type LogEntry,
+  type Result,
+  silentFeatures,
+} from './result.ts';
 export * from './spec.ts';

@@ -90,6 +90,8 @@ typedef struct hak_kernel hak_kernel;
 struct hak_kernel {
   hak_syscalls syscalls;
   int64_t faults, huge_faults;
+  /* A kernel that cannot tell huge faults from small ones says so. */
+  bool huge_faults_unknown;
   int64_t mapped_pages, mapped_pages_peak;
   /* Set by a kernel that was refused or whose memory is not what was written. */
   int violation;

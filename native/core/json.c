@@ -12,6 +12,13 @@ static void put(FILE *out, const char *name, int64_t value) { fprintf(out, "\"%s
 static void put_last(FILE *out, const char *name, int64_t value) { fprintf(out, "\"%s\":%lld", name, (long long)value); }
 static void open_object(FILE *out, const char *name) { fprintf(out, "\"%s\":{", name); }
 
+static void put_huge_faults(FILE *out, const hak_replay *replay, int64_t huge_faults) {
+  if (replay->kernel->huge_faults_unknown)
+    fputs("\"huge_faults\":null,", out);
+  else
+    put(out, "huge_faults", huge_faults);
+}
+
 static void put_syscalls(FILE *out, const hak_syscalls *syscalls) {
   open_object(out, "syscalls");
   put(out, "mmap", syscalls->mmap);
@@ -32,12 +39,12 @@ static void put_digest(FILE *out, const char *name, const hak_digest *digest) {
   fprintf(out, "\"%s\":\"%s\",", name, text);
 }
 
-static void put_checkpoint(FILE *out, const hak_checkpoint *checkpoint) {
+static void put_checkpoint(FILE *out, const hak_replay *replay, const hak_checkpoint *checkpoint) {
   fputs("{", out);
   put(out, "events", checkpoint->events);
   put_digest(out, "digest", &checkpoint->digest);
   put(out, "faults", checkpoint->faults);
-  put(out, "huge_faults", checkpoint->huge_faults);
+  put_huge_faults(out, replay, checkpoint->huge_faults);
   put(out, "resident_bytes", checkpoint->residency.resident_bytes);
   put(out, "huge_bytes", checkpoint->residency.huge_bytes);
   put(out, "areas", checkpoint->residency.areas);
@@ -69,7 +76,7 @@ static void put_log_entry(FILE *out, const hak_replay *replay, const hak_log_ent
   open_object(out, "state");
   put_digest(out, "digest", &entry->digest);
   put(out, "faults", entry->faults);
-  put(out, "huge_faults", entry->huge_faults);
+  put_huge_faults(out, replay, entry->huge_faults);
   put(out, "resident_bytes", entry->residency.resident_bytes);
   put(out, "areas", entry->residency.areas);
   put(out, "cached_blocks", entry->cached_blocks);
@@ -116,7 +123,7 @@ void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *me
   put_digest(out, "decision_digest", &allocator->digest);
   put_syscalls(out, &kernel->syscalls);
   put(out, "faults", kernel->faults);
-  put(out, "huge_faults", kernel->huge_faults);
+  put_huge_faults(out, replay, kernel->huge_faults);
   fprintf(out, "\"resident_bytes\":{\"mean\":%.17g,", (double)sum / (double)replay->checkpoints);
   put(out, "peak", peak);
   put_last(out, "end", end->resident_bytes);
@@ -172,7 +179,7 @@ void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *me
   fputs("\"checkpoints\":[", out);
   for (int64_t at = 0; at < replay->checkpoints; at += 1) {
     if (at > 0) fputs(",", out);
-    put_checkpoint(out, &replay->checkpoint[at]);
+    put_checkpoint(out, replay, &replay->checkpoint[at]);
   }
   fputs("],\"log\":[", out);
   for (int64_t at = 0; at < replay->logged; at += 1) {

@@ -347,6 +347,7 @@ bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, boo
       real->pagemap = -1;
     }
   }
+  real->kernel.huge_faults_unknown = real->pagemap < 0;
   return true;
 }
 

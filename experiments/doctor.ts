@@ -1,0 +1,111 @@
+/** `hakmem doctor`: what is there, what is missing, and the command that installs it; a line each. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import pc from 'picocolors';
+import { native_root, nativeTrouble, probeProfile } from '../native/index.ts';
+import { print, printJson } from './command.ts';
+
+interface Finding {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Without it something that a user asks for cannot be done; the rest is for tests and comparisons. */
+  readonly needed: boolean;
+  readonly found: string;
+  readonly fix: string | null;
+}
+
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('what this machine has and lacks, with the command that installs what is missing')
+    .option('--json', 'print one JSON document')
+    .action((options: { json?: boolean }) => {
+      const findings = [...compilers(), nativePart(), recorder(), ...kernel(), ...tools()];
+      if (options.json) printJson({ findings });
+      else print(...findings.map(line));
+      process.exitCode = findings.every(({ ok, needed }) => ok || !needed) ? 0 : 1;
+    });
+}
+
+function line({ name, ok, needed, found, fix }: Finding): string {
+  const mark = ok ? pc.green('ok     ') : needed ? pc.red('missing') : pc.yellow('absent ');
+  return `${mark} ${name.padEnd(18)} ${found}${ok || fix === null ? '' : `; to install: ${fix}`}`;
+}
+
+function compilers(): Finding[] {
+  return [
+    tool('cc', ['--version'], 'apt-get install gcc', true),
+    tool('c++', ['--version'], 'apt-get install g++', true),
+    tool('make', ['--version'], 'apt-get install make', true),
+  ];
+}
+
+function tools(): Finding[] {
+  return [
+    tool('valgrind', ['--version'], 'apt-get install valgrind', false),
+    tool('strace', ['--version'], 'apt-get install strace', false),
+    tool('perf', ['--version'], 'apt-get install linux-perf', false),
+    tool('chromium', ['--version'], 'apt-get install chromium', false),
+    library('jemalloc', 'libjemalloc.so.2', 'apt-get install libjemalloc2'),
+    library('mimalloc', 'libmimalloc.so.2.0', 'apt-get install libmimalloc2.0'),
+    library('tcmalloc', 'libtcmalloc_minimal.so.4', 'apt-get install libtcmalloc-minimal4'),
+  ];
+}
+
+function tool(name: string, args: readonly string[], fix: string, needed: boolean): Finding {
+  const { status, stdout, stderr } = spawnSync(name, args, { encoding: 'utf8' });
+  const ok = status === 0;
+  return { name, ok, needed, found: ok ? firstLine(stdout || stderr) : 'not on the path', fix };
+}
+
+function library(name: string, file: string, fix: string): Finding {
+  const folders = [
+    '/usr/lib/x86_64-linux-gnu',
+    '/usr/lib/aarch64-linux-gnu',
+    '/usr/lib64',
+    '/usr/lib',
+    '/usr/local/lib',
+  ];
+  const found = folders.map((folder) => join(folder, file)).find(existsSync);
+  return { name, ok: found !== undefined, needed: false, found: found ?? `${file} not found`, fix };
+}
+
+function nativePart(): Finding {
+  const trouble = nativeTrouble();
+  return {
+    name: 'native core',
+    ok: trouble === null,
+    needed: true,
+    found: trouble ?? 'built, and of this spec',
+    fix: 'npm run build',
+  };
+}
+
+function recorder(): Finding {
+  const path = join(native_root, 'build', 'libhakmem-record.so');
+  const ok = existsSync(path);
+  return { name: 'recorder', ok, needed: true, found: ok ? path : 'not built', fix: 'npm run build' };
+}
+
+function kernel(): Finding[] {
+  const profile = probeProfile();
+  if (profile === null)
+    return [{ name: 'kernel profile', ok: false, needed: true, found: 'cannot be probed', fix: 'npm run build' }];
+  const words = Object.entries(profile).map(([name, value]) => `${name}=${value}`);
+  const pages_ok = profile.page_bytes === 4096;
+  return [
+    {
+      name: 'kernel profile',
+      ok: pages_ok,
+      needed: true,
+      found: `${words.join(' ')}${pages_ok ? '' : '; the model knows 4096-byte pages only'}`,
+      fix: null,
+    },
+  ];
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0].trim();
+}

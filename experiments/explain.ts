@@ -1,0 +1,91 @@
+/** `hakmem explain TRACE EVENT`: the whole decision chain of one event, in both halves. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { nativeTrouble, replay as replayCounted, replayReal } from '../native/index.ts';
+import { describeConfig, type LogEntry, replay, type Setup } from '../sim/index.ts';
+import { open, type Trace } from '../traces/index.ts';
+import { exit_codes, formatBytes, print, printJson, say, UsageError } from './command.ts';
+import { withHakFile } from './crosscheck.ts';
+import { addSetupOptions, choose, type SetupOptions } from './setup.ts';
+
+const kernels = ['real', 'counted', 'none'] as const;
+
+interface Options extends SetupOptions {
+  readonly kernel: (typeof kernels)[number];
+  readonly json?: boolean;
+}
+
+export function addExplain(program: Command): void {
+  addSetupOptions(
+    program
+      .command('explain')
+      .description('why one event was decided as it was, in the simulator and in the native core')
+      .argument('<trace>', 'a .hak file, or any format that import reads')
+      .argument('<event>', 'index of the event, from 0', eventNumber),
+  )
+    .addOption(new Option('--kernel <kernel>', 'kernel of the native half').choices(kernels).default('real'))
+    .option('--json', 'print one JSON document')
+    .action(explain);
+}
+
+async function explain(path: string, event: number, options: Options): Promise<void> {
+  const trace = open(path);
+  const { events } = trace.statistics;
+  if (event >= events)
+    throw new UsageError(`${path}: event ${event}: the trace has ${events} events, 0 to ${events - 1}`);
+  const { setup } = await choose(trace, options);
+  const logged: Setup = { ...setup, log: { from: event, to: event + 1 } };
+  const sim = replay(trace.chunks(), logged).log.at(0) ?? null;
+  const trouble = nativeTrouble();
+  const native = options.kernel === 'none' || trouble !== null ? null : await inNative(trace, logged, options.kernel);
+  const same = native === null ? null : JSON.stringify(sim) === JSON.stringify(native);
+  if (options.json) {
+    printJson({ trace: path, event, config: describeConfig(setup.config), touch: setup.touch, sim, native, same });
+  } else {
+    print(...describe('simulator', sim), ...describe(`native core, ${options.kernel} kernel`, native));
+    print(
+      same === null ? 'the native half was not asked: unchecked' : same ? 'both halves agree' : 'the halves differ',
+    );
+  }
+  if (trouble !== null && options.kernel !== 'none') say(trouble);
+  process.exitCode =
+    same === false || (trouble !== null && options.kernel !== 'none') ? exit_codes.failed : exit_codes.holds;
+}
+
+async function inNative(trace: Trace, setup: Setup, kernel: 'real' | 'counted'): Promise<LogEntry | null> {
+  const result =
+    kernel === 'counted'
+      ? await replayCounted(trace.chunks(), setup)
+      : await withHakFile(trace, async (path) => (await replayReal(path, trace.chunks(), setup)).result);
+  return result.log.at(0) ?? null;
+}
+
+function describe(half: string, entry: LogEntry | null): string[] {
+  if (entry === null) return [`${half}: no log`, ''];
+  const threshold = formatBytes(entry.threshold_bytes);
+  const allocates = entry.op !== 'free';
+  const by_hand = entry.arm === 255;
+  const { state } = entry;
+  return [
+    `${half}: event ${entry.event}: ${entry.op} of object ${entry.object}${allocates ? `, ${entry.size_bytes} bytes, site ${entry.site}` : ''}`,
+    ...(allocates
+      ? [
+          `  1 select     ${by_hand ? 'threshold set by hand' : `strategy ${entry.arm}`}: threshold ${threshold}`,
+          `  2 threshold  ${entry.size_bytes} ${entry.size_bytes >= entry.threshold_bytes ? '>=' : '<'} ${entry.threshold_bytes}`,
+          `  3 route      ${entry.route}: ${entry.usable_bytes} usable bytes${entry.route === 'heap' ? '' : ` at offset ${entry.offset_bytes} of the region`}`,
+        ]
+      : []),
+    ...(entry.released === 'none' ? [] : [`  release      ${entry.released}`]),
+    ...entry.actions.map(
+      ({ name, offset_bytes, bytes }) => `  action       ${name} ${bytes} bytes at offset ${offset_bytes}`,
+    ),
+    `  then         ${state.faults} faults (${state.huge_faults ?? 'unknown'} huge), ${formatBytes(state.resident_bytes)} resident in ` +
+      `${state.areas} areas; cache ${state.cached_blocks}, batch ${state.batch_blocks} (${formatBytes(state.batch_bytes)}), ` +
+      `kept ${state.kept_blocks} (${formatBytes(state.kept_bytes)}); digest ${state.digest}`,
+    '',
+  ];
+}
+
+function eventNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`"${text}" is not an event; wanted a whole number from 0.`);
+  return Number(text);
+}

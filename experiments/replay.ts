@@ -1,0 +1,151 @@
+/** `hakmem replay TRACE`: simulate, cross-check, and say what it costs and whether that is true. */
+import { type Command, Option } from 'commander';
+import pc from 'picocolors';
+import { fingerprint } from '../native/spec-to-c.ts';
+import { describeConfig, learning_note, type Result } from '../sim/index.ts';
+import { open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
+import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
+import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
+
+interface Options extends SetupOptions {
+  readonly check: CheckLevel;
+  readonly checkpoints?: boolean;
+  readonly progress?: boolean;
+  readonly json?: boolean;
+}
+
+export function addReplay(program: Command): void {
+  addSetupOptions(
+    program
+      .command('replay')
+      .description('simulate a trace under a policy and cross-check the result')
+      .argument('<trace>', 'a .hak file, or any format that import reads'),
+  )
+    .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
+    .option('--checkpoints', 'with --json: the state at every checkpoint too')
+    .option('--progress', 'show progress on stderr')
+    .option('--json', 'print one JSON document')
+    .action(replayCommand);
+}
+
+async function replayCommand(path: string, options: Options): Promise<void> {
+  if (options.check === 'time')
+    throw new UsageError(
+      '--check time needs prices measured on this machine, which this version cannot make; wanted kernel',
+    );
+  const trace = open(path);
+  const chosen = await choose(trace, options);
+  const progress = new Progress(`replaying ${path}`, options.progress === true);
+  const checked = await crossCheck(trace, chosen.setup, options.check, {
+    progress: (events) => progress.update(events, trace.statistics.events),
+  });
+  progress.finish();
+  if (options.json) printJson(document(trace, chosen, checked, options.checkpoints === true));
+  else print(...report(trace, chosen, checked));
+  process.exitCode = complain(checked);
+}
+
+/** Says what did not hold, a line each, and returns the exit code. */
+function complain({ sim, native, check }: Checked): number {
+  let code: number = exit_codes.holds;
+  const fail = (line: string): void => {
+    say(line);
+    code = exit_codes.failed;
+  };
+  for (const { feature, eligible } of check.silent)
+    fail(`liveness: ${feature} is on, ${eligible} events were eligible, and it never acted`);
+  const violation = sim.violation ?? native?.violation ?? null;
+  if (violation !== null) fail(`event ${violation.event}: the policy broke the rule ${violation.rule}`);
+  if (check.verdict === 'differ') {
+    const { event, field, sim: a, native: b } = check.first_difference!;
+    fail(`simulator and native core differ at event ${event}: ${field} is ${a} and ${b}`);
+  }
+  if (check.verdict === 'unchecked' && check.level !== 'none') fail(`unchecked: ${check.reason}`);
+  return code;
+}
+
+function document(trace: Trace, chosen: Chosen, checked: Checked, checkpoints: boolean): unknown {
+  const { setup, prices, profile, mode } = chosen;
+  const { silent, ...check } = checked.check;
+  return {
+    trace: { path: trace.path, sha256: sha256OfFile(trace.path), events: trace.statistics.events },
+    config: describeConfig(setup.config),
+    mode,
+    policy: 'hakmem',
+    seed: setup.seed,
+    touch: setup.touch,
+    spec_fingerprint: fingerprint(),
+    prices: { name: prices.name, sha256: prices.sha256, source: prices.source },
+    kernel_profile: { ...profile.profile, source: profile.source },
+    sim: shown(checked.sim, checkpoints),
+    native: checked.native === null ? null : shown(checked.native, checkpoints),
+    check: { ...check, liveness_failures: silent.map(({ feature }) => feature) },
+  };
+}
+
+function shown(result: Result, with_checkpoints: boolean): unknown {
+  const { log: _, checkpoints, ...rest } = result;
+  return with_checkpoints ? { ...rest, checkpoints } : rest;
+}
+
+function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): string[] {
+  const { setup, mode, prices } = chosen;
+  const side = (name: string, of: (result: Result) => number | string | null): string => {
+    const mine = of(sim);
+    const theirs = native === null ? null : of(native);
+    const mark = theirs === null ? '' : mine === theirs ? pc.green('=') : pc.red('differs');
+    return `  ${name.padEnd(22)}${String(mine).padStart(16)}${String(theirs ?? '-').padStart(16)}  ${mark}`;
+  };
+  const calls = sim.syscalls;
+  const called = (Object.keys(calls) as (keyof typeof calls)[]).filter(
+    (name) => calls[name] > 0 || (native?.syscalls[name] ?? 0) > 0,
+  );
+  return [
+    `${trace.path}: ${trace.statistics.events} events of ${trace.origin.program}, mode ${mode}, touch ${setup.touch}`,
+    '',
+    `  ${''.padEnd(22)}${'simulator'.padStart(16)}${(check.level === 'kernel' ? 'real kernel' : 'native core').padStart(16)}`,
+    side('decisions', (result) => result.decision_digest),
+    ...called.map((name) => side(name, (result) => result.syscalls[name])),
+    side('faults', (result) => result.faults),
+    side('of them huge', (result) => result.huge_faults),
+    side('resident peak', (result) => formatBytes(result.resident_bytes.peak)),
+    side('resident mean', (result) => formatBytes(Math.round(result.resident_bytes.mean))),
+    side('mapped peak', (result) => formatBytes(result.mapped_bytes.peak)),
+    '',
+    `  BigCache ${sim.bigcache.hits} hits, ${sim.bigcache.misses} misses, ${sim.bigcache.evictions} evictions; ` +
+      `batch ${sim.batch.added} added, ${sim.batch.withdrawn} withdrawn, ${sim.batch.flushes} flushes; ` +
+      `kept ${sim.kept.reused} reused`,
+    `  heap path ${sim.heap.faults} faults by its ledger${native === null || check.level !== 'kernel' ? '' : `, ${native.heap.faults} measured`}`,
+    `  time ${milliseconds(sim.time_ns.total)} at ${prices.source} prices ` +
+      `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
+    `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
+      `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,
+    ...(sim.learning.note === undefined ? [] : [`  ${learning_note}`]),
+    '',
+    ...verdict(check),
+  ];
+}
+
+function verdict(check: Check): string[] {
+  const paint = { agree: pc.green, differ: pc.red, unchecked: pc.yellow }[check.verdict];
+  const broken = failing(check.preconditions);
+  const held = Object.keys(check.preconditions).length - broken.length;
+  return [
+    ...(check.level === 'kernel' && check.verdict !== 'unchecked'
+      ? [`  preconditions: ${held} hold${broken.length > 0 ? `; not: ${broken.join(', ')}` : ''}`]
+      : []),
+    ...(check.states === null
+      ? []
+      : [`  simulator: ${JSON.stringify(check.states.sim)}`, `  native:    ${JSON.stringify(check.states.native)}`]),
+    `verdict: ${paint(check.verdict)} (level ${check.level})${check.reason === null ? '' : `: ${check.reason}`}`,
+  ];
+}
+
+function milliseconds(ns: number): string {
+  return `${(ns / 1e6).toFixed(1)} ms`;
+}
+
+function share(part: number | null, total: number): string {
+  return total > 0 && part !== null ? `${Math.round((100 * part) / total)} %` : '0 %';
+}

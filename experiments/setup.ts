@@ -1,0 +1,176 @@
+/** From the options that replay and explain share to everything a replay depends on. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError } from 'commander';
+import { probeProfile } from '../native/index.ts';
+import {
+  type Config,
+  ConfigError,
+  configOf,
+  default_profile,
+  enums,
+  type KernelProfile,
+  type Mode,
+  mode_names,
+  prices as nominal_prices,
+  type Prices,
+  parseMode,
+  parseSetting,
+  type Setup,
+  type TouchModel,
+} from '../sim/index.ts';
+import type { Trace } from '../traces/index.ts';
+import { parseBytes, UsageError, wholeNumber } from './command.ts';
+
+export interface SetupOptions {
+  readonly mode: string;
+  readonly set: readonly string[];
+  readonly policy: string;
+  readonly prices?: string;
+  readonly profile?: string;
+  readonly touch?: string;
+  readonly seed: number;
+}
+
+export interface PriceList {
+  readonly name: string;
+  readonly sha256: string;
+  readonly source: 'nominal' | 'measured';
+  readonly prices: Prices;
+}
+
+export interface ChosenProfile {
+  readonly source: 'probed' | 'default' | 'file';
+  readonly profile: KernelProfile;
+}
+
+export interface Chosen {
+  readonly mode: Mode;
+  readonly setup: Setup;
+  readonly prices: PriceList;
+  readonly profile: ChosenProfile;
+}
+
+/** Adds the shared options to a subcommand. */
+export function addSetupOptions(command: Command): Command {
+  return command
+    .option('--mode <mode>', `one of ${mode_names.join(' ')}`, 'BALANCED')
+    .option('--set <param=value>', 'a parameter over the mode; may be given again', collect, [])
+    .option('--policy <policy>', 'whose policy: hakmem', 'hakmem')
+    .option('--prices <file>', 'prices in nanoseconds, JSON; nominal ones unless given')
+    .option('--profile <file>', 'kernel profile, JSON; that of this machine unless given')
+    .option('--touch <model>', `one of ${enums.touch.join(' ')}; recorded where the trace has it, else page`)
+    .option('--seed <n>', 'seed of every random choice', wholeNumber(0), 1);
+}
+
+/** Throws UsageError where an option or a file it names is not what it should be. */
+export async function choose(trace: Trace, options: SetupOptions): Promise<Chosen> {
+  if (options.policy !== 'hakmem') throw new UsageError(`unknown policy "${options.policy}"; wanted hakmem`);
+  const { mode, config } = chooseConfig(options);
+  const prices = options.prices === undefined ? nominal() : await readPrices(options.prices);
+  const profile = options.profile === undefined ? machineProfile() : await readProfile(options.profile);
+  return {
+    mode,
+    prices,
+    profile,
+    setup: {
+      config,
+      prices: prices.prices,
+      profile: profile.profile,
+      touch: chooseTouch(trace, options.touch),
+      seed: options.seed,
+    },
+  };
+}
+
+function chooseConfig(options: SetupOptions): { mode: Mode; config: Config } {
+  try {
+    const mode = parseMode(options.mode);
+    const settings = Object.fromEntries(options.set.map((text) => parseSetting(text, parseBytes)));
+    return { mode, config: configOf(mode, settings) };
+  } catch (error) {
+    if (error instanceof ConfigError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function chooseTouch(trace: Trace, wanted: string | undefined): TouchModel {
+  if (wanted === undefined) return trace.statistics.large_blocks_touched > 0 ? 'recorded' : 'page';
+  if (!(enums.touch as readonly string[]).includes(wanted))
+    throw new UsageError(`unknown touch model "${wanted}"; wanted one of ${enums.touch.join(' ')}`);
+  return wanted as TouchModel;
+}
+
+function nominal(): PriceList {
+  return { name: 'nominal', sha256: sha256(JSON.stringify(nominal_prices)), source: 'nominal', prices: nominal_prices };
+}
+
+function machineProfile(): ChosenProfile {
+  const profile = probeProfile();
+  return profile === null ? { source: 'default', profile: default_profile } : { source: 'probed', profile };
+}
+
+async function readPrices(path: string): Promise<PriceList> {
+  const { text, json } = readJson(path);
+  const { z } = await import('zod');
+  const price = z.int().min(0).max(1e12);
+  const schema = z.object({
+    name: z.string().default(path),
+    prices: z.object(
+      Object.fromEntries(Object.keys(nominal_prices).map((name) => [name, price])) as Record<
+        keyof Prices,
+        typeof price
+      >,
+    ),
+  });
+  const { name, prices } = check(path, schema.safeParse(json));
+  return { name, sha256: sha256(text), source: 'measured', prices };
+}
+
+async function readProfile(path: string): Promise<ChosenProfile> {
+  const { json } = readJson(path);
+  const { z } = await import('zod');
+  const schema = z.object({
+    page_bytes: z.literal(4096),
+    thp_kernel: z.enum(enums.thp_kernel),
+    pt_reclaim: z.boolean(),
+    huge_zero_write: z.enum(enums.huge_zero_write),
+    process_madvise: z.boolean(),
+  });
+  return { source: 'file', profile: check(path, schema.safeParse(json)) };
+}
+
+function readJson(path: string): { text: string; json: unknown } {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(
+      `${path}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`,
+    );
+  }
+  try {
+    return { text, json: JSON.parse(text) };
+  } catch (error) {
+    throw new UsageError(`${path}: not JSON: ${(error as Error).message}`);
+  }
+}
+
+type Parsed<T> =
+  | { success: true; data: T }
+  | { success: false; error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } };
+
+function check<T>(path: string, parsed: Parsed<T>): T {
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new UsageError(`${path}: ${issue.path.join('.') || 'document'}: ${issue.message}`);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function collect(text: string, before: readonly string[]): readonly string[] {
+  if (!text.includes('=')) throw new InvalidArgumentError(`"${text}" is not a setting; wanted param=value.`);
+  return [...before, text];
+}
