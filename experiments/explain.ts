@@ -66,7 +66,7 @@ function describe(half: string, entry: LogEntry | null): string[] {
   const by_hand = entry.arm === 255;
   const { state } = entry;
   return [
-    `${half}: event ${entry.event}: ${entry.op} of object ${entry.object}${allocates ? `, ${entry.size_bytes} bytes, site ${entry.site}` : ''}`,
+    `${half}: event ${entry.event}: ${entry.op} of object ${entry.object}, ${entry.size_bytes} bytes${allocates ? `, site ${entry.site}` : ''}`,
     ...(allocates
       ? [
           `  1 select     ${by_hand ? 'threshold set by hand' : `strategy ${entry.arm}`}: threshold ${threshold}`,
@@ -74,7 +74,11 @@ function describe(half: string, entry: LogEntry | null): string[] {
           `  3 route      ${entry.route}: ${entry.usable_bytes} usable bytes${entry.route === 'heap' ? '' : ` at offset ${entry.offset_bytes} of the region`}`,
         ]
       : []),
-    ...(entry.released === 'none' ? [] : [`  release      ${entry.released}`]),
+    ...(entry.released === 'none'
+      ? []
+      : [
+          `  release      ${entry.released}${allocates || entry.usable_bytes === 0 ? '' : `: ${entry.usable_bytes} usable bytes at offset ${entry.offset_bytes}`}`,
+        ]),
     ...entry.actions.map(
       ({ name, offset_bytes, bytes }) => `  action       ${name} ${bytes} bytes at offset ${offset_bytes}`,
     ),

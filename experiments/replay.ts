@@ -95,7 +95,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
     const mine = of(sim);
     const theirs = native === null ? null : of(native);
     const mark = theirs === null ? '' : mine === theirs ? pc.green('=') : pc.red('differs');
-    return `  ${name.padEnd(22)}${String(mine).padStart(16)}${String(theirs ?? '-').padStart(16)}  ${mark}`;
+    return `  ${name.padEnd(22)}${String(mine).padStart(18)}${String(theirs ?? '-').padStart(18)}  ${mark}`;
   };
   const calls = sim.syscalls;
   const called = (Object.keys(calls) as (keyof typeof calls)[]).filter(
@@ -104,7 +104,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
   return [
     `${trace.path}: ${trace.statistics.events} events of ${trace.origin.program}, mode ${mode}, touch ${setup.touch}`,
     '',
-    `  ${''.padEnd(22)}${'simulator'.padStart(16)}${(check.level === 'kernel' ? 'real kernel' : 'native core').padStart(16)}`,
+    `  ${''.padEnd(22)}${'simulator'.padStart(18)}${(check.level === 'kernel' ? 'real kernel' : 'native core').padStart(18)}`,
     side('decisions', (result) => result.decision_digest),
     ...called.map((name) => side(name, (result) => result.syscalls[name])),
     side('faults', (result) => result.faults),

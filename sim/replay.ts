@@ -206,7 +206,7 @@ export class Replay {
       event,
       op: op_names[chunk.op[row]],
       object: chunk.object[row],
-      size_bytes: chunk.size_bytes[row],
+      size_bytes: allocator.requestedBytes(chunk.object[row]),
       site: chunk.site[row],
       arm: allocator.arm,
       threshold_bytes: thresholdOf(this.setup.config, allocator.arm),

@@ -88,6 +88,7 @@ export interface LogEntry {
   readonly event: number;
   readonly op: string;
   readonly object: number;
+  /** Requested, or what the freed object had been asked to have. */
   readonly size_bytes: number;
   readonly site: number;
   readonly arm: number;

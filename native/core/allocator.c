@@ -331,6 +331,7 @@ static void free_object(hak_allocator *allocator, int64_t object) {
     allocator->kernel->heap_free(allocator->kernel, object);
     allocator->released = HAK_ROUTE_FREE_HEAP;
   } else {
+    describe(allocator, block);
     release(allocator, block);
   }
 }

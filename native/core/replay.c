@@ -39,7 +39,7 @@ static void add_to_log(hak_replay *replay, const hak_chunk *chunk, int64_t row) 
   hak_log_entry *entry = &replay->log[replay->logged];
   *entry = (hak_log_entry){
       .event = replay->events,
-      .size_bytes = (int64_t)chunk->size_bytes[row],
+      .size_bytes = allocator->size_of[chunk->object[row]],
       .object = chunk->object[row],
       .usable_bytes = allocator->usable_bytes,
       .offset_bytes = allocator->offset_pages * HAK_PAGE_BYTES,

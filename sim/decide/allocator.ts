@@ -112,6 +112,11 @@ export class Allocator {
     return this.allocate_ns + this.free_ns + this.fault_ns - before_ns;
   }
 
+  /** Bytes the object was last asked to have. */
+  requestedBytes(object: number): number {
+    return this.size_of[object];
+  }
+
   /** The process ends: what waits is flushed. */
   finish(): void {
     if (this.batch.waiting.length > 0) this.flush();
@@ -146,6 +151,7 @@ export class Allocator {
       this.heap.free(this.size_of[object]);
       this.released = route.free_heap;
     } else {
+      this.describe(block);
       this.release(block);
     }
   }
