@@ -189,11 +189,11 @@ export const default_profile: KernelProfile = {
 
 /** Modes are rows over params; what a row does not name keeps its default. */
 export const modes = {
-  MINIMAL: { bigcache: 0, batch: 0, thermal: 0, thp_policy: 0, thp_advice: 0, lifecycle: 0 },
-  FAST: { thp_policy: 2, lifecycle: 2 },
-  BALANCED: { thp_policy: 2, lifecycle: 2 },
-  LEARNING: { thp_policy: 2, lifecycle: 1 },
-  RESEARCH: { thp_policy: 1, lifecycle: 1 },
+  MINIMAL: row({ bigcache: 'off', batch: 'off', thermal: 'off', thp_policy: 'off', thp_advice: 'off' }),
+  FAST: row({ thp_policy: 'auto', lifecycle: 'frozen' }),
+  BALANCED: row({ thp_policy: 'auto', lifecycle: 'frozen' }),
+  LEARNING: row({ thp_policy: 'auto', lifecycle: 'learn' }),
+  RESEARCH: row({ thp_policy: 'on', lifecycle: 'learn' }),
 } as const satisfies Record<string, Partial<Config>>;
 
 export type Mode = keyof typeof modes;
@@ -246,4 +246,14 @@ function flag(value: 0 | 1, why: string): Param {
 
 function word(words: readonly string[], value: string, why: string): Param {
   return { unit: 'word', value: words.indexOf(value), min: 0, max: words.length - 1, words, why };
+}
+
+/** Settings in words, as a mode's row has them. */
+function row(settings: { readonly [name in ParamName]?: string }): Partial<Config> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, text]) => {
+      const { words }: Param = params[name as ParamName];
+      return [name, (words ?? ['off', 'on']).indexOf(text)];
+    }),
+  );
 }

@@ -1,7 +1,7 @@
 /* Generated from sim/spec.ts by `npm run gen`. Do not edit. */
 #pragma once
 #include <stdint.h>
-#define HAK_SPEC_FINGERPRINT "c7023da12054177a"
+#define HAK_SPEC_FINGERPRINT "b86ee4b306a0e99f"
 
 /* X(name, default, min, max, words): units and reasons are in sim/spec.ts. */
 #define HAK_PARAMS(X) \
@@ -41,7 +41,6 @@
   X(MINIMAL, thermal, 0) \
   X(MINIMAL, thp_policy, 0) \
   X(MINIMAL, thp_advice, 0) \
-  X(MINIMAL, lifecycle, 0) \
   X(FAST, thp_policy, 2) \
   X(FAST, lifecycle, 2) \
   X(BALANCED, thp_policy, 2) \
