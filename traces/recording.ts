@@ -25,8 +25,29 @@ export interface Launch {
   readonly tsc_ns: number;
 }
 
-/** Another thread's clock may be read this much too early: the processor need not wait for what comes before. */
+/**
+ * Two threads that hand a block over may read their clocks in the wrong order by this much: a processor need not wait
+ * for what comes before, and a clock has its resolution.
+ */
 const clock_skew_ns = 10_000;
+
+interface Early {
+  readonly until_ns: number;
+  readonly stream: Stream;
+  readonly thread: number;
+  /** Else it is the first half of a realloc. */
+  readonly is_free: boolean;
+  /** The second half has come. */
+  is_over?: boolean;
+}
+
+interface RowDetails {
+  thread: number;
+  align: number;
+  site: number;
+  time_ns: number;
+  touched_pages: number;
+}
 
 /** The events of one recorded process, read once; `origin()` may be asked when they are all read. */
 export class Recording {
@@ -36,9 +57,19 @@ export class Recording {
   private readonly modules: Modules;
   private readonly sites: SiteTable;
   private readonly builder: TraceBuilder;
+  /** Blocks below --min-size: the recorder knows only what a block has room for. */
+  private readonly small = new Set<number>();
+  /** Addresses that were given out again before their free was seen. */
+  private readonly owed = new Map<number, { until_ns: number; stream: Stream }>();
+  /** Addresses that were freed or moved before their allocation was seen. */
+  private readonly early = new Map<number, Early>();
+  private readonly early_moves = new Map<Stream, Early>();
+  private dropped = 0;
   private broken_streams = 0;
-  /** Frees that stood after the allocation of the same address by another thread. */
+  /** Pairs of events of two threads whose clocks were read in the wrong order. */
   private swapped = 0;
+  /** Frees that the builder had to insert, and that came after all. */
+  private settled = 0;
 
   constructor(recorded: RecordedProcess, launch: Launch, chunk_events: number = limits.chunk_events) {
     this.recorded = recorded;
@@ -50,58 +81,108 @@ export class Recording {
   }
 
   *chunks(): Generator<Chunk> {
-    const { recorded, builder, sites, ns_per_tick } = this;
+    const { recorded, builder, ns_per_tick } = this;
     const touched = recorded.touch ? touchedBlocks(recorded) : undefined;
     const streams = new MergedStreams(recorded);
-    /** Blocks below --min-size: the recorder knows only what a block has room for. */
-    const small = new Set<number>();
-    /** Addresses whose free was missing when they were given out again, and when and by which stream that was. */
-    const owed = new Map<number, { until_ns: number; stream: Stream }>();
     let large_blocks = 0;
-    const details = { thread: 0, align: 0, site: 0, time_ns: 0, touched_pages: limits.unknown as number };
+    const details: RowDetails = { thread: 0, align: 0, site: 0, time_ns: 0, touched_pages: limits.unknown };
     for (let stream = streams.top(); stream !== undefined; stream = streams.top()) {
-      const { kind, block, size_bytes } = stream;
+      const { kind, size_bytes } = stream;
       details.thread = Math.max(0, stream.thread - 1);
       details.time_ns = Math.max(0, Math.round(stream.ticks * ns_per_tick));
       if (kind === record_kind.free) {
-        const debt = owed.get(block);
-        if (debt !== undefined) owed.delete(block);
-        if (debt !== undefined && debt.stream !== stream && details.time_ns <= debt.until_ns) this.swapped += 1;
-        else if (!small.delete(block)) builder.free(block, details);
+        this.free(stream, details);
       } else if (kind === record_kind.move) {
-        builder.rename(block, onItsWay(stream));
+        this.move(stream, details);
       } else if (kind <= record_kind.realloc) {
-        const is_small = size_bytes < recorded.min_size_bytes;
-        if (builder.isLive(block)) owed.set(block, { until_ns: details.time_ns + clock_skew_ns, stream });
-        small.delete(block);
-        if (is_small) small.add(block);
-        if (is_small && kind === record_kind.realloc && builder.isLive(onItsWay(stream)))
-          builder.free(onItsWay(stream), details);
-        if (!is_small) {
-          details.align = stream.align;
-          details.site = sites.index(stream.site, streams.stacks.get(stream.site));
-          details.touched_pages = limits.unknown;
-          if (size_bytes >= large_bytes) {
-            details.touched_pages = Math.min(
-              touched?.get(large_blocks) ?? limits.unknown,
-              Math.max(1, Math.ceil(size_bytes / recorded.page_bytes)),
-            );
-            if (touched?.get(large_blocks) === undefined) details.touched_pages = limits.unknown;
-            large_blocks += 1;
-          }
-          if (kind === record_kind.realloc) builder.reallocate(onItsWay(stream), block, size_bytes, details);
-          else builder.allocate(kind - 1, block, size_bytes, details);
+        details.align = stream.align;
+        details.touched_pages = limits.unknown;
+        if (size_bytes >= large_bytes && size_bytes >= recorded.min_size_bytes) {
+          const pages = touched?.get(large_blocks);
+          if (pages !== undefined) details.touched_pages = Math.min(pages, Math.ceil(size_bytes / recorded.page_bytes));
+          large_blocks += 1;
         }
+        if (size_bytes >= recorded.min_size_bytes)
+          details.site = this.sites.index(stream.site, streams.stacks.get(stream.site));
+        this.allocate(stream, details);
       }
       streams.pop();
       yield* builder.drain();
     }
     this.broken_streams = streams.broken_streams;
+    for (const { is_free } of this.early.values()) if (is_free) this.dropped += 1;
     yield* builder.finish();
   }
 
+  private free(stream: Stream, details: RowDetails): void {
+    const { builder, owed } = this;
+    const { block } = stream;
+    const debt = owed.get(block);
+    if (debt !== undefined && debt.stream !== stream) {
+      owed.delete(block);
+      if (details.time_ns <= debt.until_ns) {
+        this.swapped += 1;
+        this.settled += 1;
+        return;
+      }
+    }
+    if (this.small.delete(block)) return;
+    if (builder.isLive(block)) builder.free(block, details);
+    else this.comesEarly(stream, details, true);
+  }
+
+  private move(stream: Stream, details: RowDetails): void {
+    const { builder } = this;
+    const { block } = stream;
+    if (builder.isLive(block)) builder.rename(block, onItsWay(stream));
+    else if (!this.small.delete(block)) this.comesEarly(stream, details, false);
+  }
+
+  private comesEarly(stream: Stream, { time_ns, thread }: RowDetails, is_free: boolean): void {
+    if (this.early.get(stream.block)?.is_free === true) this.dropped += 1;
+    const early = { until_ns: time_ns + clock_skew_ns, stream, thread, is_free };
+    this.early.set(stream.block, early);
+    if (!is_free) this.early_moves.set(stream, early);
+  }
+
+  /** An allocation, or the second half of a realloc. */
+  private allocate(stream: Stream, details: RowDetails): void {
+    const { builder, small } = this;
+    const { kind, block, size_bytes } = stream;
+    const is_small = size_bytes < this.recorded.min_size_bytes;
+    const early = this.early.get(block);
+    if (early !== undefined) this.early.delete(block);
+    const is_taken_back = early !== undefined && early.stream !== stream && details.time_ns <= early.until_ns;
+    if (early?.is_free === true && !is_taken_back) this.dropped += 1;
+    if (builder.isLive(block)) this.owed.set(block, { until_ns: details.time_ns + clock_skew_ns, stream });
+    small.delete(block);
+    if (is_small) small.add(block);
+    if (kind === record_kind.realloc) {
+      const move = this.early_moves.get(stream);
+      if (move !== undefined) {
+        // Its allocation did not come meanwhile: should it come yet, it ends there.
+        move.is_over = true;
+        this.early_moves.delete(stream);
+      }
+      if (!is_small) builder.reallocate(onItsWay(stream), block, size_bytes, details);
+      else if (builder.isLive(onItsWay(stream))) builder.free(onItsWay(stream), details);
+    } else if (!is_small) {
+      builder.allocate(kind - 1, block, size_bytes, details);
+    }
+    if (!is_taken_back) return;
+    this.swapped += 1;
+    small.delete(block);
+    if (is_small) return;
+    if (early.is_free || early.is_over === true) {
+      builder.free(block, { time_ns: details.time_ns, thread: early.thread });
+    } else {
+      builder.rename(block, onItsWay(early.stream));
+      this.early_moves.delete(early.stream);
+    }
+  }
+
   origin(machine: string): Origin {
-    const { recorded, builder } = this;
+    const { recorded } = this;
     return originOf('recorded', {
       program: this.modules.program ?? recorded.arguments[0] ?? 'unknown',
       command: recorded.arguments.map(quoted).join(' '),
@@ -112,7 +193,7 @@ export class Recording {
       process: this.spent(),
       sites: this.sites.sites,
       notes: this.notes(),
-      dropped: builder.dropped,
+      dropped: this.dropped,
     });
   }
 
@@ -138,17 +219,17 @@ export class Recording {
   }
 
   private notes(): string[] {
-    const { recorded, builder } = this;
+    const { recorded } = this;
     const notes: (string | false)[] = [
       recorded.touch &&
         "Recorded with glibc's mmap threshold pinned at 128 KiB and transparent huge pages off, so that the touched pages of each block of 512 KiB and more could be counted.",
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
       !recorded.finished &&
         'The process did not come to its own end (killed, replaced by exec, or still running): what it spent is as of its last report.',
-      builder.dropped > 0 &&
-        `${builder.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
+      this.dropped > 0 &&
+        `${this.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
       this.swapped > 0 &&
-        `${this.swapped} frees were moved before the allocation of the same address by another thread.`,
+        `${this.swapped} pairs of events of two threads on one block were put in their only possible order.`,
     ];
     return [...notes.filter((note) => note !== false), ...this.warnings()];
   }
@@ -156,7 +237,7 @@ export class Recording {
   /** What is missing from the recording, a sentence each. */
   warnings(): string[] {
     const { recorded } = this;
-    const missing = this.builder.repaired - this.swapped;
+    const missing = this.builder.repaired - this.settled;
     const warnings: (string | false)[] = [
       recorded.stop_errno !== 0 && `Recording stopped early, with error ${recorded.stop_errno}: the rest is missing.`,
       recorded.lost_events > 0 &&

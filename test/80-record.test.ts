@@ -1,0 +1,422 @@
+/** The recorder, on programs whose calls are known, and on one that another tool counts too. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { open } from '../traces/index.ts';
+import { limits, op, type Trace } from '../traces/trace.ts';
+
+const root = new URL('..', import.meta.url).pathname;
+const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-record-'));
+const program = join(folder, 'allocates');
+
+interface Row {
+  readonly kind: number;
+  readonly thread: number;
+  readonly object: number;
+  readonly size_bytes: number;
+  readonly align: number;
+  readonly site: string | null;
+  readonly time_ns: number;
+  readonly touched_pages: number;
+}
+
+beforeAll(() => {
+  compile('cc', ['-pthread', '-o', program, 'allocates.c', '-ldl']);
+  compile('cc', ['-shared', '-fPIC', '-o', join(folder, 'libplugin.so'), 'plugin.c']);
+  compile('c++', ['-std=c++17', '-o', join(folder, 'news'), 'news.cc']);
+  compile('cc', ['-static', '-pthread', '-o', join(folder, 'static'), 'allocates.c']);
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function compile(compiler: string, args: readonly string[]): void {
+  const { status, stderr } = spawnSync(compiler, ['-O1', '-w', '-fno-builtin', ...args], {
+    cwd: join(root, 'test', 'programs'),
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(stderr);
+}
+
+function hakmem(args: readonly string[], environment: Record<string, string> = {}) {
+  return spawnSync(process.execPath, [join(root, 'bin', 'hakmem.js'), ...args], {
+    encoding: 'utf8',
+    cwd: folder,
+    env: { ...process.env, ...environment },
+  });
+}
+
+/** Records the program in `mode` into a folder of its own and opens what came of it. */
+function recorded(mode: readonly string[], options: readonly string[] = [], command = program) {
+  const output = mkdtempSync(join(folder, 'out-'));
+  const result = hakmem(['record', '-o', join(output, 'x.hak'), ...options, '--', command, ...mode]);
+  const names = readdirSync(output).sort();
+  const main = names.includes('x.hak') ? open(join(output, 'x.hak')) : undefined;
+  const others = names.filter((name) => name !== 'x.hak').map((name) => open(join(output, name)));
+  return { ...result, names, main: main!, others };
+}
+
+function rows(trace: Trace): Row[] {
+  const all: Row[] = [];
+  for (const chunk of trace.chunks())
+    for (let row = 0; row < chunk.length; row += 1)
+      all.push({
+        kind: chunk.op[row],
+        thread: chunk.thread[row],
+        object: chunk.object[row],
+        size_bytes: chunk.size_bytes[row],
+        align: chunk.align[row],
+        site: chunk.op[row] === op.free ? null : (trace.origin.sites[chunk.site[row]]?.name ?? null),
+        time_ns: chunk.time_ns[row],
+        touched_pages: chunk.touched_pages[row],
+      });
+  return all;
+}
+
+const sized = (trace: Trace, low: number, high = low) =>
+  rows(trace).filter(({ kind, size_bytes }) => kind !== op.free && size_bytes >= low && size_bytes <= high);
+
+describe('what counts as an event', () => {
+  test('each call is one row of its kind, with the size and the alignment that were asked for', () => {
+    const { main, status, stderr } = recorded(['every-call']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const { malloc, calloc, aligned, realloc, free } = op;
+    expect(rows(main).map(({ kind, size_bytes, align }) => [kind, size_bytes, align])).toEqual([
+      [malloc, 1001, 0],
+      [realloc, 1002, 0],
+      [realloc, 3000000, 0],
+      [realloc, 1003, 0],
+      [free, 0, 0],
+      [malloc, 1004, 0],
+      [free, 0, 0],
+      [calloc, 1001, 0],
+      [free, 0, 0],
+      [aligned, 1024, 64],
+      [free, 0, 0],
+      [aligned, 1007, 4096],
+      [free, 0, 0],
+      [aligned, 1008, 4096],
+      [free, 0, 0],
+      [aligned, 1009, 256],
+      [free, 0, 0],
+      [malloc, 1010, 0],
+      [realloc, 2020, 0],
+      [free, 0, 0],
+      [malloc, 1011, 0],
+    ]);
+    expect(main.origin.dropped).toBe(0);
+    expect(main.statistics.unfreed).toBe(1);
+  });
+
+  test('time never decreases and stays within the wall time of the process', () => {
+    const { main } = recorded(['threads', '2']);
+    const times = rows(main).map(({ time_ns }) => time_ns);
+    expect(times.every((time_ns, at) => at === 0 || time_ns >= times[at - 1])).toBe(true);
+    expect(times.at(-1)).toBeLessThanOrEqual(main.origin.process!.wall_ns * 1.01);
+    expect(times.at(-1)! - times[0]).toBeGreaterThan(1e6);
+  });
+
+  test('operator new is recorded with its own caller and size, and what it throws arrives', () => {
+    const { main, status, stderr } = recorded([], [], join(folder, 'news'));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const own = rows(main).filter(({ site }) => site?.startsWith('news+'));
+    expect(own.length).toBe(50);
+    expect(new Set(own.map(({ site }) => site)).size).toBe(5);
+    expect(own.slice(0, 5).map(({ kind, size_bytes, align }) => [kind, size_bytes, align])).toEqual([
+      [op.malloc, 4, 0],
+      [op.malloc, 1234, 0],
+      [op.aligned, 128, 64],
+      [op.malloc, 777, 0],
+      [op.malloc, 0, 0],
+    ]);
+  });
+
+  test('allocations, frees and reallocs equal those that valgrind counts', (context) => {
+    if (spawnSync('valgrind', ['--version']).status !== 0)
+      context.skip('valgrind is not installed: apt-get install valgrind');
+    const commands = [
+      [program, 'every-call'],
+      [join(folder, 'news'), 'without throwing'],
+      ['/bin/ls', '-la', '/usr'],
+      ['/usr/bin/sort', join(root, 'test', 'programs', 'allocates.c')],
+      ['/bin/sed', '-n', 's/m\\([a-z]*\\)/\\1\\1/p', join(root, 'test', 'programs', 'allocates.c')],
+    ];
+    for (const [file, ...args] of commands) {
+      const { main } = recorded(args, [], file);
+      const { allocations, frees, reallocs } = main.statistics;
+      expect({ allocations, frees, reallocs }).toEqual(countedByValgrind([file, ...args]));
+    }
+  });
+});
+
+/** Of the calls that valgrind prints: those that are events by our rules of counting. */
+function countedByValgrind(command: readonly string[]) {
+  const options = ['-q', '--trace-malloc=yes', '--run-libc-freeres=no', '--run-cxx-freeres=no'];
+  const { stderr } = spawnSync('valgrind', [...options, ...command], { encoding: 'utf8', maxBuffer: 2 ** 28 });
+  const counts = { allocations: 0, frees: 0, reallocs: 0 };
+  for (const [, name, list] of stderr.matchAll(/\b(malloc|calloc|realloc|memalign|free|_Z\w+)\(([^()]*)\)/g)) {
+    const args = list.split(',').map((argument) => Number(argument.replace(/[a-z ]+(?=\d)(?!\d*x)/, '')));
+    // Calls that cannot succeed; and reallocs that valgrind goes on to print as the malloc or free that they are.
+    if (args.some((argument) => argument >= 2 ** 46) || (name === 'realloc' && args.includes(0))) continue;
+    if (name === 'free' || name.startsWith('_Zd')) counts.frees += args[0] === 0 ? 0 : 1;
+    else if (name === 'realloc') counts.reallocs += 1;
+    else counts.allocations += 1;
+  }
+  return counts;
+}
+
+describe('threads', () => {
+  test("a storm of threads that free one another's blocks becomes a legal order that loses and doubles nothing", () => {
+    const { main, stderr } = recorded(['threads', '8']);
+    expect(stderr).toBe('');
+    expect(main.origin.dropped).toBe(0);
+    expect(main.origin.notes.filter((note) => note.includes('missing'))).toEqual([]);
+    const live = new Set<number>();
+    const counts = { malloc: 0, realloc: 0, free: 0 };
+    for (const { kind, object, size_bytes } of rows(main)) {
+      if (kind === op.free) {
+        expect(live.delete(object)).toBe(true);
+        counts.free += 1;
+      } else if (kind === op.realloc) {
+        expect(live.has(object)).toBe(true);
+        counts.realloc += 1;
+      } else {
+        expect(live.has(object)).toBe(false);
+        live.add(object);
+        if (kind === op.malloc && size_bytes < 216) counts.malloc += 1;
+      }
+    }
+    expect(counts.malloc).toBe(8 * 60000);
+    expect(counts.realloc).toBeGreaterThan(8 * 60000 * 0.15);
+    // What is left belongs to the threads themselves: glibc keeps their control blocks.
+    expect(live.size).toBeLessThanOrEqual(8);
+    expect(main.statistics.threads).toBe(9);
+  });
+
+  test('a thousand threads, one after another, have a thousand numbers', () => {
+    const { main } = recorded(['short-threads', '1000']);
+    const own = sized(main, 5000, 5999);
+    expect(own.map(({ size_bytes }) => size_bytes)).toEqual(Array.from({ length: 1000 }, (_, at) => 5000 + at));
+    expect(new Set(own.map(({ thread }) => thread)).size).toBe(1000);
+  });
+});
+
+describe('processes', () => {
+  test('a forked child has a trace of its own; frees of inherited blocks are dropped and counted there', () => {
+    const { main, others, names, status, stderr } = recorded(['fork']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(names.length).toBe(2);
+    expect(names.find((name) => /^x\.\d+\.hak$/.test(name))).toBeDefined();
+    expect(sized(main, 2001, 2003).length).toBe(3);
+    expect(main.origin.dropped).toBe(0);
+    const [child] = others;
+    expect(sized(child, 2000, 2999).map(({ size_bytes }) => size_bytes)).toEqual([
+      2100, 2101, 2102, 2103, 2104, 2105, 2106,
+    ]);
+    expect(child.origin.dropped).toBe(3);
+    expect(child.origin.process!.exit).toBe(9);
+  });
+
+  test('a program that becomes another by exec leaves two traces; the last one has the name that was asked for', () => {
+    const { main, others, names } = recorded(['exec']);
+    expect(names.length).toBe(2);
+    expect(sized(main, 1001).length).toBe(2);
+    expect(sized(others[0], 2222).length).toBe(1);
+  });
+
+  test('children of a shell are recorded too', () => {
+    const { others } = recorded(['-c', `${program} every-call; ${program} exit 0; true`], [], '/bin/sh');
+    expect(others.filter((trace) => sized(trace, 1001).length === 2).length).toBe(1);
+  });
+
+  test.each([
+    ['SIGKILL', 9],
+    ['SIGSEGV', 11],
+    ['SIGTERM', 15],
+  ])('everything before a death by %s is there', (_name, number) => {
+    const { main, status, stderr } = recorded(['kill', String(number)]);
+    expect(status).toBe(0);
+    expect(stderr).toContain(`killed by signal ${number}`);
+    expect(sized(main, 3000, 3002).length).toBe(50000);
+    expect(sized(main, 4000).length).toBe(1000);
+    expect(main.origin.process!.exit).toBe(`signal ${number}`);
+    expect(main.origin.process!.wall_ns).toBeGreaterThan(0);
+    expect(sized(main, 4000)[0].site).toMatch(/^allocates\+0x/);
+  });
+
+  test('a status other than 0 is said and kept, and the recording is good all the same', () => {
+    const { main, status, stderr } = recorded(['exit', '3']);
+    expect(status).toBe(0);
+    expect(stderr).toBe(`hakmem: ${program} exited with status 3\n`);
+    expect(main.origin.process).toMatchObject({ exit: 3 });
+  });
+
+  test('a program that closes every descriptor is recorded to its end', () => {
+    const { main } = recorded(['close']);
+    expect(sized(main, 8000).length).toBe(100000);
+  });
+
+  test('errno is what it was before the call', () => {
+    expect(recorded(['errno']).stderr).toBe('');
+  });
+
+  test('signals that arrive in the midst of calls lose nothing', () => {
+    const { main, stderr } = recorded(['signals']);
+    expect(stderr).toBe('');
+    expect(sized(main, 9000).length).toBe(500000);
+  });
+
+  test('Ctrl-C and SIGTERM end the program, and the trace is written', async () => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const output = mkdtempSync(join(folder, 'out-'));
+      const args = ['record', '-o', join(output, 'x.hak'), '--', '/bin/sh', '-c', 'echo started; exec sleep 60'];
+      const child = spawn(process.execPath, [join(root, 'bin', 'hakmem.js'), ...args], { cwd: folder });
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      child.kill(signal);
+      const code = await new Promise((resolve) => child.once('exit', resolve));
+      expect(code).toBe(0);
+      expect(open(join(output, 'x.hak')).origin.process!.exit).toMatch(/^signal (2|15)$/);
+    }
+  });
+});
+
+describe('call sites', () => {
+  test('a library that was loaded later is named, and the same call has the same site in another run', () => {
+    const first = recorded(['plugin', join(folder, 'libplugin.so')]).main;
+    const second = recorded(['plugin', join(folder, 'libplugin.so')]).main;
+    const [row] = sized(first, 6000);
+    expect(row.site).toMatch(/^libplugin\.so\+0x[0-9a-f]+$/);
+    expect(sized(first, 6000).length).toBe(10);
+    const hashes = (trace: Trace) => trace.origin.sites.map(({ hash }) => hash).sort();
+    expect(hashes(second)).toEqual(hashes(first));
+  });
+
+  test('one frame cannot tell two callers of a wrapper apart, two frames can', () => {
+    const shallow = recorded(['stacks']).main;
+    const deep = recorded(['stacks'], ['--stacks', '2']).main;
+    const site = (trace: Trace, size_bytes: number) => sized(trace, size_bytes)[0].site;
+    expect(site(shallow, 7001)).toBe(site(shallow, 7002));
+    expect(site(deep, 7001)).not.toBe(site(deep, 7002));
+    expect(site(deep, 7001)).toMatch(/^allocates\+0x[0-9a-f]+ < allocates\+0x[0-9a-f]+$/);
+    expect(sized(deep, 7001, 7002).length).toBe(10);
+  });
+});
+
+describe('--min-size and --touch', () => {
+  test('blocks below --min-size, and their frees, leave no row', () => {
+    const { main, stderr } = recorded(['every-call'], ['--min-size', '1005']);
+    expect(stderr).toBe('');
+    expect(main.origin.dropped).toBe(0);
+    const { malloc, aligned, realloc, free } = op;
+    expect(rows(main).map(({ kind, size_bytes }) => [kind, size_bytes])).toEqual([
+      [malloc, 3000000],
+      [free, 0],
+      [aligned, 1024],
+      [free, 0],
+      [aligned, 1007],
+      [free, 0],
+      [aligned, 1008],
+      [free, 0],
+      [aligned, 1009],
+      [free, 0],
+      [malloc, 1010],
+      [realloc, 2020],
+      [free, 0],
+      [malloc, 1011],
+    ]);
+  });
+
+  test('the pages that a program touches of its large blocks are counted exactly, those of others not at all', () => {
+    const { main } = recorded(['touch'], ['--touch']);
+    expect(
+      sized(main, 90000, 4_000_000).map(({ kind, size_bytes, touched_pages }) => [kind, size_bytes, touched_pages]),
+    ).toEqual([
+      [op.malloc, 300 * 4096, 37],
+      [op.realloc, 600 * 4096, 137],
+      [op.calloc, 200 * 4096, 1],
+      [op.malloc, 1000000, 245],
+      [op.malloc, 100000, limits.unknown],
+    ]);
+    expect(main.origin.notes.some((note) => note.includes('mmap threshold'))).toBe(true);
+    expect(main.statistics.large_blocks_touched).toBe(4);
+  });
+
+  test('without --touch no count is known', () => {
+    const { main } = recorded(['touch']);
+    expect(rows(main).every(({ touched_pages }) => touched_pages === limits.unknown)).toBe(true);
+  });
+});
+
+describe('the command', () => {
+  test('a static program is refused in one line, with exit code 1 and no trace', () => {
+    const { status, stderr, stdout, names } = recorded(['every-call'], [], join(folder, 'static'));
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^hakmem: .*static: statically linked: .*\n$/);
+    expect({ stdout, names }).toEqual({ stdout: '', names: [] });
+  });
+
+  test('a program that is not there, or cannot be run, is bad usage', () => {
+    writeFileSync(join(folder, 'plain.txt'), 'not a program');
+    for (const name of ['no-such-program-anywhere', join(folder, 'plain.txt'), join(folder, 'missing')]) {
+      const { status, stderr, names } = recorded([], [], name);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^hakmem: .*\n$/);
+      expect(names).toEqual([]);
+    }
+  });
+
+  test("stdin, stdout and stderr are the program's", () => {
+    const args = ['record', '-o', join(folder, 'cat.hak'), '--', '/bin/sh', '-c', 'cat; echo words >&2'];
+    const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin', 'hakmem.js'), ...args], {
+      input: 'some input\n',
+      encoding: 'utf8',
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: 'some input\n', stderr: 'words\n' });
+  });
+
+  test('--json lists each written trace with its counts, and nothing else is on stdout', () => {
+    const output = mkdtempSync(join(folder, 'out-'));
+    const args = [
+      'record',
+      '--json',
+      '-o',
+      join(output, 'x.hak'),
+      '--',
+      '/bin/sh',
+      '-c',
+      `echo hello; ${program} fork`,
+    ];
+    const { stdout, stderr } = hakmem(args);
+    expect(stderr).toBe('hello\n');
+    const { written, exit } = JSON.parse(stdout);
+    expect(exit).toBe(0);
+    expect(written.map(({ path }: { path: string }) => path).sort()).toEqual(
+      readdirSync(output)
+        .sort()
+        .map((name) => join(output, name)),
+    );
+    expect(written.filter(({ is_main }: { is_main: boolean }) => is_main).length).toBe(1);
+    for (const { path, events, bytes } of written) {
+      expect(open(path).statistics.events).toBe(events);
+      expect(readFileSync(path).length).toBe(bytes);
+    }
+  });
+
+  test('no temporary file is left, whatever the program did', () => {
+    const temporary = mkdtempSync(join(folder, 'tmp-'));
+    mkdirSync(join(folder, 'traces'));
+    for (const mode of [['fork'], ['kill', '9'], ['exit', '1']])
+      hakmem(['record', '-o', join(folder, 'traces', 'x.hak'), '--', program, ...mode], { TMPDIR: temporary });
+    expect(readdirSync(temporary)).toEqual([]);
+    expect(readdirSync(join(folder, 'traces')).filter((name) => !name.endsWith('.hak'))).toEqual([]);
+  });
+
+  test('without -o the trace is named after the program and its process', () => {
+    const output = mkdtempSync(join(folder, 'out-'));
+    spawnSync(process.execPath, [join(root, 'bin', 'hakmem.js'), 'record', '--', program, 'every-call'], {
+      cwd: output,
+    });
+    expect(readdirSync(output)).toEqual([expect.stringMatching(/^allocates-\d+\.hak$/)]);
+  });
+});
