@@ -1,7 +1,7 @@
 /** `hakmem explain TRACE EVENT`: the whole decision chain of one event, in both halves. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { nativeTrouble, replay as replayCounted, replayReal } from '../native/index.ts';
-import { describeConfig, type LogEntry, replay, type Setup } from '../sim/index.ts';
+import { describeConfig, fixed_arm, type LogEntry, replay, type Setup } from '../sim/index.ts';
 import { open, type Trace } from '../traces/index.ts';
 import { exit_codes, formatBytes, print, printJson, say, UsageError } from './command.ts';
 import { withHakFile } from './crosscheck.ts';
@@ -63,7 +63,7 @@ function describe(half: string, entry: LogEntry | null): string[] {
   if (entry === null) return [`${half}: no log`, ''];
   const threshold = formatBytes(entry.threshold_bytes);
   const allocates = entry.op !== 'free';
-  const by_hand = entry.arm === 255;
+  const by_hand = entry.arm === fixed_arm;
   const { state } = entry;
   return [
     `${half}: event ${entry.event}: ${entry.op} of object ${entry.object}, ${entry.size_bytes} bytes${allocates ? `, site ${entry.site}` : ''}`,

@@ -69,6 +69,10 @@ export async function choose(trace: Trace, options: SetupOptions): Promise<Chose
   const { mode, config } = chooseConfig(options);
   const prices = options.prices === undefined ? nominal() : await readPrices(options.prices);
   const profile = options.profile === undefined ? machineProfile() : await readProfile(options.profile);
+  if (config.batch_vectored === 1 && !profile.profile.process_madvise)
+    throw new UsageError(
+      'batch_vectored: found true, but this kernel profile has no process_madvise on oneself; wanted false',
+    );
   return {
     mode,
     prices,

@@ -1,5 +1,6 @@
 /** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
+export { fixed_arm } from './decide/strategy.ts';
 export { Replay, replay, type Setup } from './replay.ts';
 export {
   type Checkpoint,
