@@ -34,7 +34,7 @@ export interface RealRun {
 }
 
 /** What a native result lacks: the half of the Result that the trace and configuration alone decide. */
-type CoreResult = Omit<Result, 'learning' | 'score' | 'liveness'>;
+export type CoreResult = Omit<Result, 'learning' | 'score' | 'liveness'>;
 
 interface Addon {
   readonly fingerprint: string;
@@ -91,6 +91,17 @@ export async function replay(
   progress?: (events: number) => void,
   signal?: AbortSignal,
 ): Promise<Result> {
+  const scan = new Scan(setup);
+  return scan.complete(await replayCore(scan.over(chunks), setup, progress, signal), setup);
+}
+
+/** The C core alone: without what is counted from the trace, in TypeScript, for both halves. */
+export async function replayCore(
+  chunks: Iterable<Chunk>,
+  setup: Setup,
+  progress?: (events: number) => void,
+  signal?: AbortSignal,
+): Promise<CoreResult> {
   signal?.throwIfAborted();
   const addon = loadAddon();
   const run = new addon.Replay(
@@ -104,17 +115,15 @@ export async function replay(
   const stop = (): void => run.cancel();
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    const scan = new Scan(setup);
     for (const chunk of chunks) {
       if (!(chunk.op.buffer instanceof SharedArrayBuffer))
         throw new TypeError('columns must lie in SharedArrayBuffers: another thread reads them');
-      scan.add(chunk);
       const events = await run.feed(chunk);
       // An abort that came before the chunk was done always wins, so no caller races the worker.
       signal?.throwIfAborted();
       progress?.(events);
     }
-    return scan.complete(JSON.parse(run.finish()) as CoreResult, setup);
+    return JSON.parse(run.finish()) as CoreResult;
   } finally {
     signal?.removeEventListener('abort', stop);
   }
@@ -140,7 +149,7 @@ export async function replayReal(
   const args = [path, '--json', '--touch', setup.touch, '--profile', profile.join(','), ...settings, ...log, ...trust];
   const running = collect(replay_path, args, options.signal);
   const scan = new Scan(setup);
-  for (const chunk of chunks) scan.add(chunk);
+  for (const _ of scan.over(chunks));
   const { stdout, stderr, code } = await running;
   let document: RealRun & { result: CoreResult };
   try {
@@ -163,9 +172,13 @@ class Scan {
     this.baseline = new Baseline(setup.prices);
   }
 
-  add(chunk: Chunk): void {
-    this.eligibility.add(chunk);
-    this.baseline.add(chunk);
+  /** The same chunks, looked at as they pass. */
+  *over(chunks: Iterable<Chunk>): Generator<Chunk> {
+    for (const chunk of chunks) {
+      this.eligibility.add(chunk);
+      this.baseline.add(chunk);
+      yield chunk;
+    }
   }
 
   complete(core: CoreResult, setup: Setup): Result {

@@ -1,0 +1,160 @@
+/**
+ * `npm run bench`: events a second of the simulator, of the C core and of decoding, interleaved, as ratios with intervals;
+ * and memory a live object. CPU time of this process, not wall time: the machine is shared.
+ */
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { median, quantile } from 'd3-array';
+import seedrandom from 'seedrandom';
+import { replayCore } from '../../native/index.ts';
+import { boundaries_bytes, configOf, default_profile, prices, replay, type Setup } from '../../sim/index.ts';
+import { type Chunk, copyChunk, op, open, SyntheticTrace, TraceBuilder, writeHak } from '../../traces/index.ts';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '12' },
+    events: { type: 'string', default: '2000000' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(values.rounds);
+const setup: Setup = { config: configOf('BALANCED'), prices, profile: default_profile, touch: 'page', seed: 1 };
+
+interface Subject {
+  readonly name: string;
+  readonly path: string;
+}
+
+interface Interval {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'hakmem-bench-'));
+try {
+  const subjects = [
+    generated('json', 0),
+    generated('mixed', 10),
+    generated('mixed', 100),
+    ...['python-json', 'sqlite3'].map((name) => ({ name, path: `traces/samples/${name}.hak` })),
+  ].filter(({ path }) => statSync(path, { throwIfNoEntry: false }) !== undefined);
+  const rows = [];
+  for (const subject of subjects) rows.push(await measure(subject));
+  const memory = await memoryPerObject();
+  if (values.json) process.stdout.write(`${JSON.stringify({ rounds, rows, memory }, null, 2)}\n`);
+  else print(rows, memory);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function generated(name: string, large_permille: number): Subject {
+  const path = join(folder, `${name}-${large_permille}.hak`);
+  const trace = new SyntheticTrace(name, { events: Number(values.events), large_permille, seed: 1, boundaries_bytes });
+  writeHak(path, trace.chunks(), { time: false, sites: true, touch: false }, () => trace.origin);
+  return { name: `${name}, ${large_permille} permille large`, path };
+}
+
+async function measure({ name, path }: Subject) {
+  const trace = open(path);
+  const chunks: Chunk[] = [];
+  for (const chunk of trace.chunks()) chunks.push(copyChunk(chunk));
+  const { events } = trace.statistics;
+  const spent: Record<'decode' | 'simulator' | 'core', number[]> = { decode: [], simulator: [], core: [] };
+  // Short traces are repeated until a round is long enough to time.
+  const repeats = Math.max(1, Math.ceil(300_000 / events));
+  for (let round = -2; round < rounds; round += 1) {
+    const figures = {
+      decode: await cpu(repeats, () => {
+        for (const chunk of trace.chunks()) if (chunk.length === 0) throw new Error('an empty chunk');
+      }),
+      simulator: await cpu(repeats, () => {
+        replay(chunks, setup);
+      }),
+      core: await cpu(repeats, async () => {
+        await replayCore(chunks, setup);
+      }),
+    };
+    if (round < 0) continue;
+    for (const part of ['decode', 'simulator', 'core'] as const) spent[part].push(figures[part] / repeats);
+  }
+  const rate = (part: keyof typeof spent): Interval => interval(spent[part].map((us) => events / us));
+  return {
+    name,
+    events,
+    bytes_per_event: statSync(path).size / events,
+    decode: rate('decode'),
+    simulator: rate('simulator'),
+    core: rate('core'),
+    /** How many times longer the simulator takes than the C core, round by round. */
+    ratio: interval(spent.simulator.map((us, round) => us / spent.core[round])),
+  };
+}
+
+/** CPU microseconds of this process, its worker threads included. */
+async function cpu(repeats: number, work: () => void | Promise<void>): Promise<number> {
+  const before = process.cpuUsage();
+  for (let at = 0; at < repeats; at += 1) await work();
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
+}
+
+/** Median, and a 95 % bootstrap interval of it. */
+function interval(samples: readonly number[]): Interval {
+  const random = seedrandom.alea('bench/bootstrap');
+  const medians = Array.from({ length: 2000 }, () =>
+    median(samples.map(() => samples[Math.floor(random() * samples.length)])),
+  );
+  return { median: median(samples)!, low: quantile(medians, 0.025)!, high: quantile(medians, 0.975)! };
+}
+
+/** Bytes a live object costs in each half, from two runs that differ in nothing but the number of live objects. */
+async function memoryPerObject(): Promise<{ simulator: number; core: number }> {
+  const few = 100_000;
+  const many = 2_100_000;
+  const usage = async (objects: number, half: 'simulator' | 'core'): Promise<number> => {
+    const chunks = liveObjects(objects);
+    collectGarbage();
+    const before = process.memoryUsage();
+    let during = before;
+    const note = (): void => {
+      during = process.memoryUsage();
+    };
+    if (half === 'simulator') replay(chunks, setup, note);
+    else await replayCore(chunks, setup, note);
+    return half === 'simulator' ? during.arrayBuffers - before.arrayBuffers : during.rss - before.rss;
+  };
+  const difference = async (half: 'simulator' | 'core'): Promise<number> => {
+    const small = await usage(few, half);
+    return ((await usage(many, half)) - small) / (many - few);
+  };
+  return { simulator: await difference('simulator'), core: await difference('core') };
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
+
+function liveObjects(objects: number): Chunk[] {
+  const builder = new TraceBuilder();
+  for (let name = 0; name < objects; name += 1) builder.allocate(op.malloc, name, 64);
+  return builder.finish();
+}
+
+function print(rows: Awaited<ReturnType<typeof measure>>[], memory: { simulator: number; core: number }): void {
+  const figure = ({ median: middle, low, high }: Interval): string =>
+    `${middle.toFixed(1)} [${low.toFixed(1)} to ${high.toFixed(1)}]`.padStart(24);
+  process.stdout.write(
+    `${'million events per CPU second'.padEnd(30)}${'decode'.padStart(24)}${'simulator'.padStart(24)}${'C core'.padStart(24)}${'simulator / core'.padStart(24)}\n`,
+  );
+  for (const { name, decode, simulator, core, ratio } of rows)
+    process.stdout.write(`${name.padEnd(30)}${figure(decode)}${figure(simulator)}${figure(core)}${figure(ratio)}\n`);
+  process.stdout.write(
+    `bytes a live object: simulator ${memory.simulator.toFixed(1)}, C core ${memory.core.toFixed(1)}\n`,
+  );
+}
