@@ -398,4 +398,10 @@ int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int
 
 void hak_allocator_finish(hak_allocator *allocator) {
   if (allocator->batch.count > 0) flush(allocator);
+  /* What the program never freed must be whole as well: the last flush may have thrown it away. */
+  for (int32_t block = 0; block < allocator->blocks.count; block += 1) {
+    const hak_block *left = at(allocator, block);
+    if (left->home == HAK_HOME_LIVE)
+      allocator->kernel->verify(allocator->kernel, user_start(allocator, block), left->stamped_pages, left->stamp);
+  }
 }
