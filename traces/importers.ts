@@ -1,6 +1,7 @@
 /** The formats we read, a line each, and which of them a file is. */
 import type { ByteSource } from './hak.ts';
 import type { Importer, Importing } from './importer.ts';
+import { scenario } from './scenario.ts';
 import { quote, startOf, streamOf } from './stream.ts';
 import { text } from './text.ts';
 import { TraceError } from './trace.ts';
@@ -9,6 +10,7 @@ import { isZip, unzip } from './zip.ts';
 
 export const importers: readonly Importer[] = [
   wee_alloc,
+  scenario,
   // Last, for it also takes a file that begins with a comment.
   text,
 ];

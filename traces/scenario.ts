@@ -1,0 +1,191 @@
+/**
+ * A scenario is a trace written for people, one event a line, beside what it should come to:
+ *
+ *     # Words on what is shown.
+ *     mode BALANCED                     settings first: mode, touch, or any parameter
+ *     bigcache_ways 1
+ *
+ *     alloc A 3MiB site 7     -> map    what follows an arrow is for the test that runs the file
+ *     realloc A 6MiB
+ *     free A
+ *     alloc B1..B64 2MiB                one event for each of B1, B2, ... B64
+ *
+ *     mmap 2                            counters last
+ *
+ * After a size may stand `site N`, `align SIZE` and `touched PAGES`; `calloc` takes what `alloc` takes. Only the events
+ * are the trace; settings and counters are kept as words for whoever runs it.
+ */
+import { TraceBuilder } from './builder.ts';
+import { type Importer, importedOrigin } from './importer.ts';
+import { Tally } from './tally.ts';
+import { type Chunk, copyChunk, limits, op, originOf, type Site, type Trace, TraceError } from './trace.ts';
+
+export interface ScenarioLine {
+  /** From 1. */
+  readonly number: number;
+  /** The line without its expectation. */
+  readonly text: string;
+  readonly kind: 'comment' | 'setting' | 'event' | 'counter';
+  /** Of settings and counters. */
+  readonly name: string;
+  readonly value: string;
+  /** How many events the line stands for. */
+  readonly events: number;
+}
+
+export interface Scenario {
+  readonly trace: Trace;
+  readonly lines: readonly ScenarioLine[];
+}
+
+const verbs = ['alloc', 'calloc', 'realloc', 'free'] as const;
+const units: Record<string, number> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+const wanted = 'lines "alloc NAME SIZE", "calloc NAME SIZE", "realloc NAME SIZE", "free NAME"';
+
+/** Reads a scenario. Throws TraceError, with the line, on anything that is not one; unknown and double frees too. */
+export function readScenario(path: string, text: string, chunk_events: number = limits.chunk_events): Scenario {
+  const builder = new TraceBuilder(chunk_events);
+  const lines = parse(path, text, builder);
+  const chunks = builder.finish();
+  const tally = new Tally();
+  let sites = 1;
+  for (const chunk of chunks) {
+    tally.add(chunk);
+    sites = sitesOf(chunk, sites);
+  }
+  return {
+    lines,
+    trace: {
+      path,
+      origin: originOf('generated', { program: path, has_sites: true, sites: sitesUpTo(sites) }),
+      statistics: tally.statistics(),
+      chunks: () => chunks.map(copyChunk),
+    },
+  };
+}
+
+/** The format for `open()`: the events alone. */
+export const scenario: Importer = {
+  name: 'scenario',
+  wanted,
+  recognises: (start) =>
+    /^(?:\s*(?:#[^\n]*)?\n)*[ \t]*(?:mode [A-Z]|touch [a-z]|profile [a-z]|show [a-z]|\w+_\w+ \w|(?:alloc|calloc) \S+ \d)/.test(
+      new TextDecoder('latin1').decode(start),
+    ),
+  import(stream) {
+    let builder = new TraceBuilder();
+    let sites = 1;
+    return {
+      columns: { time: false, sites: true, touch: true },
+      *chunks(): Generator<Chunk> {
+        const decoder = new TextDecoder();
+        let text = '';
+        for (const piece of stream.pieces()) text += decoder.decode(piece, { stream: true });
+        builder = new TraceBuilder();
+        parse(stream.path, text + decoder.decode(), builder);
+        for (const chunk of builder.finish()) {
+          sites = sitesOf(chunk, sites);
+          yield chunk;
+        }
+      },
+      origin: () =>
+        importedOrigin(stream, 'scenario', builder, {
+          has_sites: true,
+          sites: sitesUpTo(sites),
+          notes: ['Settings and expectations of the scenario are not part of the trace.'],
+        }),
+    };
+  },
+};
+
+/** One more than the largest site number, or `least`. */
+function sitesOf(chunk: Chunk, least: number): number {
+  return chunk.site.subarray(0, chunk.length).reduce((most, site) => Math.max(most, site + 1), least);
+}
+
+/** Sites of a scenario have a number and no frames. */
+function sitesUpTo(count: number): Site[] {
+  return Array.from({ length: count }, (_, at) => ({ hash: at.toString(16).padStart(16, '0'), name: `site ${at}` }));
+}
+
+/** Bytes from "3MiB", "1MiB-1", "4097". Undefined where it is none. */
+export function scenarioBytes(text: string): number | undefined {
+  const [, digits, unit, sign, rest] = /^(\d+)(B|KiB|MiB|GiB)?(?:([+-])(\d+))?$/.exec(text) ?? [];
+  if (digits === undefined) return undefined;
+  return Number(digits) * units[unit ?? ''] + Number(`${sign ?? '+'}${rest ?? 0}`);
+}
+
+function parse(path: string, text: string, builder: TraceBuilder): ScenarioLine[] {
+  const known = new Set<string>();
+  let any_event = false;
+  return text.split('\n').map((full, index): ScenarioLine => {
+    const number = index + 1;
+    const words = full.replace(/\s*->.*/, '').trimEnd();
+    const line = { number, text: words, name: '', value: '', events: 0 };
+    if (words === '' || words.startsWith('#')) return { ...line, text: full, kind: 'comment' };
+    const [verb, name, ...rest] = words.split(/\s+/);
+    if (!(verbs as readonly string[]).includes(verb))
+      return { ...line, kind: any_event ? 'counter' : 'setting', name: verb, value: [name ?? '', ...rest].join(' ') };
+    any_event = true;
+    const fail = (message: string): TraceError => new TraceError(path, `line ${number}`, message);
+    const names = namesOf(name ?? '');
+    if (names.length === 0) throw fail(`found "${words}"; wanted ${wanted}`);
+    for (const each of names) {
+      if (verb === 'alloc' || verb === 'calloc') {
+        if (builder.isLive(each)) throw fail(`${verb} of ${each}, which is live`);
+      } else if (!builder.isLive(each)) {
+        throw fail(`${verb} of ${each}, which was ${known.has(each) ? 'freed before' : 'never allocated'}`);
+      }
+      known.add(each);
+      addEvent(builder, verb, each, rest, fail);
+    }
+    return { ...line, kind: 'event', events: names.length };
+  });
+}
+
+function addEvent(
+  builder: TraceBuilder,
+  verb: string,
+  name: string,
+  words: readonly string[],
+  fail: (message: string) => TraceError,
+): void {
+  if (verb === 'free') {
+    if (words.length > 0) throw fail(`found "${words.join(' ')}" after the name; wanted nothing`);
+    builder.free(name);
+    return;
+  }
+  const [size, ...details] = words;
+  const size_bytes = scenarioBytes(size ?? '');
+  if (size_bytes === undefined || size_bytes < 0 || size_bytes >= limits.size_bytes)
+    throw fail(`found "${size ?? ''}"; wanted a size such as 3MiB, 1MiB-1 or 4097`);
+  const found: Record<string, number> = {};
+  for (let at = 0; at < details.length; at += 2) {
+    const value = scenarioBytes(details[at + 1] ?? '');
+    if (!['site', 'align', 'touched'].includes(details[at]) || value === undefined)
+      throw fail(`found "${details.slice(at).join(' ')}"; wanted site N, align SIZE or touched PAGES`);
+    found[details[at]] = value;
+  }
+  const { site = 0, align, touched = limits.unknown } = found;
+  if (
+    align !== undefined &&
+    (verb !== 'alloc' || align > limits.align_bytes || 2 ** Math.round(Math.log2(align)) !== align)
+  )
+    throw fail(`an alignment of ${align}; wanted a power of two, of an alloc`);
+  const more = { site, touched_pages: touched };
+  if (verb === 'realloc') {
+    if (size_bytes === 0) throw fail('realloc to nothing; wanted free');
+    builder.reallocate(name, name, size_bytes, more);
+  } else {
+    const kind = verb === 'calloc' ? op.calloc : align === undefined ? op.malloc : op.aligned;
+    builder.allocate(kind, name, size_bytes, align === undefined ? more : { ...more, align });
+  }
+}
+
+/** "A" is one name; "A1..A3" are A1, A2, A3. */
+function namesOf(text: string): string[] {
+  const [, stem, from, same, to] = /^([A-Za-z_]+)(\d+)\.\.([A-Za-z_]+)(\d+)$/.exec(text) ?? [];
+  if (stem === undefined) return /^\w+$/.test(text) ? [text] : [];
+  if (stem !== same || Number(to) < Number(from) || Number(to) - Number(from) > 9999) return [];
+  return Array.from({ length: Number(to) - Number(from) + 1 }, (_, at) => `${stem}${Number(from) + at}`);
+}
