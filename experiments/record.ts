@@ -218,14 +218,12 @@ async function waitForStragglers(directory: string, launch: Launch): Promise<voi
 function writeTraces(directory: string, launch: Launch, name: string, output: string | undefined): Written[] {
   const machine = `${cpus()[0]?.model.trim() ?? 'unknown processor'}, Linux ${release()}`;
   const processes = readProcesses(directory);
-  const last_image = new Map(processes.map(({ pid, image }) => [pid, image]));
   const written: Written[] = [];
   for (const recorded of processes) {
-    const { pid, image } = recorded;
-    // A program that starts another by exec is the same process: the last one is what was asked for.
-    const is_last = last_image.get(pid) === image;
-    const is_main = pid === launch.pid && is_last;
-    const path = pathFor(recorded, is_main, is_last, name, launch, output);
+    const { pid } = recorded;
+    // A program that becomes another by exec stays one process: the last is what was asked for.
+    const is_main = pid === launch.pid && !recorded.became_another;
+    const path = pathFor(recorded, is_main, name, launch, output);
     const recording = new Recording(recorded, launch);
     const chunks = recording.chunks();
     const first = chunks.next();
@@ -250,12 +248,11 @@ function* resumed(first: IteratorResult<Chunk>, rest: Iterable<Chunk>): Generato
 function pathFor(
   recorded: RecordedProcess,
   is_main: boolean,
-  is_last: boolean,
   name: string,
   launch: Launch,
   output: string | undefined,
 ): string {
-  const process_name = is_last ? `${recorded.pid}` : `${recorded.pid}-${recorded.image}`;
+  const process_name = recorded.became_another ? `${recorded.pid}-${recorded.image}` : `${recorded.pid}`;
   if (output !== undefined) return is_main ? output : `${output.replace(/\.hak$/, '')}.${process_name}.hak`;
   if (recorded.pid === launch.pid) return `${name}-${process_name}.hak`;
   return `${basename(recorded.arguments[0] ?? name)}-${process_name}.hak`;

@@ -153,7 +153,7 @@ static struct {
 static pthread_key_t thread_end_key;
 static bool has_thread_end_key;
 
-/** Live blocks of LARGE_BYTES and more that have a mapping of their own, with --touch; open addressing, 0 is empty. */
+/** Live blocks of LARGE_BYTES and more whose pages began untouched, with --touch; open addressing, 0 is empty. */
 static struct {
   uint32_t lock;
   size_t slots, used;
@@ -340,10 +340,6 @@ static always_inline size_t usable_bytes(const void *block) {
   return (word & ~(size_t)CHUNK_FLAGS) - (word & CHUNK_IS_MMAPPED ? 2 * sizeof(size_t) : sizeof(size_t));
 }
 
-static bool has_own_mapping(const void *block) {
-  return (chunk_word(block) & CHUNK_IS_MMAPPED) != 0 && usable_bytes(block) >= LARGE_BYTES;
-}
-
 static uint64_t resident_pages(const void *block) {
   enum { STEP_PAGES = 1024 };
   unsigned char resident[STEP_PAGES];
@@ -381,9 +377,20 @@ static bool large_grow(void) {
   return true;
 }
 
-static __attribute__((noinline)) void large_add(const void *block) {
-  if (!has_own_mapping(block)) return;
+/**
+ * A block that glibc cut from its heap, not from a new mapping, holds pages that somebody touched before. Beyond the
+ * first `kept_bytes`, which a realloc has copied, its content is undefined or zero, so those pages can be given back.
+ */
+static void empty_pages(const void *block, size_t kept_bytes) {
+  const uintptr_t start = ((uintptr_t)block + kept_bytes + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+  const uintptr_t end = ((uintptr_t)block + usable_bytes(block)) & ~(uintptr_t)(PAGE_BYTES - 1);
+  if (start < end) syscall(SYS_madvise, start, end - start, MADV_DONTNEED);
+}
+
+static __attribute__((noinline)) void large_add(const void *block, size_t kept_bytes) {
+  if (usable_bytes(block) < LARGE_BYTES) return;
   const int saved_errno = errno;
+  if ((chunk_word(block) & CHUNK_IS_MMAPPED) == 0) empty_pages(block, kept_bytes);
   lock(&large.lock);
   if (large.used * 2 < large.slots || large_grow()) {
     const size_t slot = large_slot((uintptr_t)block);
@@ -394,10 +401,12 @@ static __attribute__((noinline)) void large_add(const void *block) {
   errno = saved_errno;
 }
 
-static void large_remove(const void *block) {
+/** False where the block was not there. */
+static bool large_remove(const void *block) {
   lock(&large.lock);
-  size_t hole = large.slots == 0 ? 0 : large_slot((uintptr_t)block);
-  if (large.slots != 0 && large.blocks[hole] != 0) {
+  const size_t hole = large.slots == 0 ? 0 : large_slot((uintptr_t)block);
+  const bool found = large.slots != 0 && large.blocks[hole] != 0;
+  if (found) {
     large.used -= 1;
     large.blocks[hole] = 0;
     /* Those behind the hole that belong before it move up, so that searches need no markers. */
@@ -408,6 +417,7 @@ static void large_remove(const void *block) {
     }
   }
   unlock(&large.lock);
+  return found;
 }
 
 static void put_touched(const void *block) {
@@ -419,10 +429,9 @@ static void put_touched(const void *block) {
 
 /** Before a block is given back or moved. */
 static __attribute__((noinline)) void large_leaves(const void *block) {
-  if (!has_own_mapping(block)) return;
+  if (usable_bytes(block) < LARGE_BYTES) return;
   const int saved_errno = errno;
-  put_touched(block);
-  large_remove(block);
+  if (large_remove(block)) put_touched(block);
   errno = saved_errno;
 }
 
@@ -444,8 +453,10 @@ static void put_block(enum kind kind, const void *block, size_t size, unsigned a
   }
 }
 
-static void put_allocation(enum kind kind, const void *block, size_t size, unsigned align_power, uintptr_t site) {
-  if (options.touch) large_add(block);
+/** The first `kept_bytes` have content from before: those of a block that grew from a size not worth recording. */
+static void put_allocation(enum kind kind, const void *block, size_t kept_bytes, size_t size, unsigned align_power,
+                           uintptr_t site) {
+  if (options.touch) large_add(block, kept_bytes);
   if (!enter()) return;
   put_block(kind, block, size, align_power, site);
   leave();
@@ -490,7 +501,7 @@ static __attribute__((noinline)) void *allocated_unusually(enum kind kind, void 
   if (block == NULL || !is_wanted(block)) return block;
   /* operator new asks malloc for one byte where none was asked of it. */
   if (from_new && size == 1) size = self.new_size;
-  put_allocation(kind, block, size, 0, site);
+  put_allocation(kind, block, 0, size, 0, site);
   return block;
 }
 
@@ -509,7 +520,7 @@ static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
   while (power < 31 && (size_t)1 << power < align) power += 1;
   /* The aligned operator new rounds sizes up to the alignment before it asks. */
   if (from_new && self.new_size <= size && size - self.new_size < align) size = self.new_size;
-  put_allocation(KIND_ALIGNED, block, size, power, site);
+  put_allocation(KIND_ALIGNED, block, 0, size, power, site);
   return block;
 }
 
@@ -533,19 +544,20 @@ static void *reallocate(void *block, size_t size, uintptr_t site) {
     return NULL;
   }
   const bool was_wanted = is_wanted(block);
+  const size_t old_bytes = options.touch ? usable_bytes(block) : 0;
   if (options.touch && was_wanted) large_leaves(block);
   const uint64_t left_at = ticks();
   void *moved = __libc_realloc(block, size);
   if (moved == NULL) {
-    if (options.touch && was_wanted) large_add(block);
+    if (options.touch && was_wanted) large_add(block, old_bytes);
     return NULL;
   }
   const bool wanted = is_wanted(moved);
   if (!was_wanted) {
-    if (wanted) put_allocation(KIND_MALLOC, moved, size, 0, site);
+    if (wanted) put_allocation(KIND_MALLOC, moved, old_bytes, size, 0, site);
     return moved;
   }
-  if (options.touch && wanted) large_add(moved);
+  if (options.touch && wanted) large_add(moved, old_bytes);
   if (!enter()) return moved;
   if (wanted) {
     put_one_word(KIND_MOVE, block, left_at);

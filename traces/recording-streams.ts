@@ -28,6 +28,8 @@ export interface RecordedProcess {
   readonly pid: number;
   /** How many programs the process had been before, by exec. */
   readonly image: number;
+  /** It became another program afterwards. */
+  readonly became_another: boolean;
   readonly uses_tsc: boolean;
   readonly tick_shift: number;
   readonly page_bytes: number;
@@ -61,25 +63,28 @@ const read_bytes = 256 * 1024;
 
 /** The processes that wrote into `directory`, in the order in which they began. */
 export function readProcesses(directory: string): RecordedProcess[] {
-  return readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && /^\d+\.\d+$/.test(entry.name))
-    .flatMap((entry) => readProcess(join(directory, entry.name)) ?? [])
+  const names = readdirSync(directory).filter((name) => /^\d+\.\d+$/.test(name));
+  return names
+    .flatMap((name) => {
+      const [pid, image] = name.split('.').map(Number);
+      return readProcess(join(directory, name), image, names.includes(`${pid}.${image + 1}`)) ?? [];
+    })
     .sort((a, b) => a.start_ticks - b.start_ticks || a.pid - b.pid || a.image - b.image);
 }
 
 /** Undefined where the process was killed before it had written so much as its header. */
-function readProcess(folder: string): RecordedProcess | undefined {
+function readProcess(folder: string, image: number, became_another: boolean): RecordedProcess | undefined {
   const bytes = readOrNothing(join(folder, 'process'));
   if (bytes.length < process_file_bytes || bytes.toString('latin1', 0, 8) !== process_magic) return undefined;
   const word = (index: number) => bytes.readUInt32LE(8 + index * 4);
   const long = (index: number) => Number(bytes.readBigUInt64LE(64 + index * 8));
   if (word(0) !== version)
     throw new TraceError(folder, 'process', `layout ${word(0)}; this hakmem reads layout ${version}`);
-  const [, image] = /\.(\d+)$/.exec(folder) ?? [];
   return {
     folder,
     pid: word(1),
-    image: Number(image),
+    image,
+    became_another,
     uses_tsc: word(3) === 1,
     tick_shift: word(4),
     page_bytes: word(5),

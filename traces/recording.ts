@@ -184,7 +184,7 @@ export class Recording {
   origin(machine: string): Origin {
     const { recorded } = this;
     return originOf('recorded', {
-      program: this.modules.program ?? recorded.arguments[0] ?? 'unknown',
+      program: recorded.arguments[0]?.replace(/^.*\//, '') ?? this.modules.program ?? 'unknown',
       command: recorded.arguments.map(quoted).join(' '),
       machine,
       page_bytes: recorded.page_bytes,
@@ -222,10 +222,10 @@ export class Recording {
     const { recorded } = this;
     const notes: (string | false)[] = [
       recorded.touch &&
-        "Recorded with glibc's mmap threshold pinned at 128 KiB and transparent huge pages off, so that the touched pages of each block of 512 KiB and more could be counted.",
+        "Recorded with glibc's mmap threshold pinned at 128 KiB, transparent huge pages off, and large blocks from its heap emptied of old pages, so that the touched pages of each block of 512 KiB and more could be counted.",
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
       !recorded.finished &&
-        'The process did not come to its own end (killed, replaced by exec, or still running): what it spent is as of its last report.',
+        `The process ${recorded.became_another ? 'became another program by exec' : 'was killed or ran on'}: what it spent is as of its last report.`,
       this.dropped > 0 &&
         `${this.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
       this.swapped > 0 &&

@@ -52,7 +52,7 @@ static int keeps_errno(void) {
   return 0;
 }
 
-enum { STORM_SLOTS = 512, STORM_ROUNDS = 60000 };
+enum { STORM_SLOTS = 512, STORM_ROUNDS = 30000 };
 static void *storm_slots[STORM_SLOTS];
 
 /** Each thread swaps blocks of its own for those that others left, and frees or moves what it got. */
@@ -124,6 +124,29 @@ static int touches(void) {
   return 0;
 }
 
+/** A large block that glibc cuts from pages which others have used: they lie below a block that stays. */
+static int touches_heap(void) {
+  void *small[40];
+  for (int at = 0; at < 40; at += 1) memset(small[at] = malloc(100000), 1, 100000);
+  void *barrier = kept(malloc(1000));
+  for (int at = 0; at < 40; at += 1) free(small[at]);
+  char *block = kept(malloc(600 * 4096));
+  for (int page = 100; page < 150; page += 1) block[page * 4096] = 1;
+  free(block);
+  block = kept(calloc(1, 500 * 4096));
+  for (int at = 0; at < 500 * 4096; at += 1)
+    if (block[at] != 0) return 1;
+  free(block);
+  block = malloc(100001);
+  memset(block, 7, 100001);
+  block = kept(realloc(block, 400 * 4096));
+  for (int at = 0; at < 100001; at += 1)
+    if (block[at] != 7) return 1;
+  free(block);
+  free(barrier);
+  return 0;
+}
+
 static int plugin(const char *path) {
   void *library = dlopen(path, RTLD_NOW);
   if (library == NULL) return 1;
@@ -186,6 +209,7 @@ int main(int count, char **arguments) {
   if (strcmp(mode, "fork") == 0) return forks();
   if (strcmp(mode, "kill") == 0) many_then(atoi(argument));
   if (strcmp(mode, "touch") == 0) return touches();
+  if (strcmp(mode, "touch-heap") == 0) return touches_heap();
   if (strcmp(mode, "plugin") == 0) return plugin(argument);
   if (strcmp(mode, "stacks") == 0) return stacks();
   if (strcmp(mode, "close") == 0) return closes_everything();
