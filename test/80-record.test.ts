@@ -266,13 +266,15 @@ describe('processes', () => {
   test('Ctrl-C and SIGTERM end the program, and the trace is written', async () => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       const output = mkdtempSync(join(folder, 'out-'));
-      const args = ['record', '-o', join(output, 'x.hak'), '--', '/bin/sh', '-c', 'echo started; exec sleep 60'];
+      const args = ['record', '-o', join(output, 'x.hak'), '--', program, 'wait'];
       const child = spawn(process.execPath, [join(root, 'bin', 'hakmem.js'), ...args], { cwd: folder });
       await new Promise((resolve) => child.stdout.once('data', resolve));
       child.kill(signal);
       const code = await new Promise((resolve) => child.once('exit', resolve));
       expect(code).toBe(0);
-      expect(open(join(output, 'x.hak')).origin.process!.exit).toMatch(/^signal (2|15)$/);
+      const trace = open(join(output, 'x.hak'));
+      expect(trace.origin.process!.exit).toMatch(/^signal (2|15)$/);
+      expect(sized(trace, 2345).length).toBe(1);
     }
   });
 });

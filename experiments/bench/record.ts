@@ -37,11 +37,14 @@ const root = packageRoot();
 const workloads = join(root, 'traces', 'samples', 'workloads');
 const subjects: readonly Subject[] = [
   { name: 'sqlite3', command: ['sqlite3', ':memory:', `.read ${join(workloads, 'bench.sql')}`], target: 1.15 },
-  { name: 'python3', command: ['/usr/bin/python3', join(workloads, 'json-zlib.py'), '40'], target: 1.15 },
-  { name: 'threads', command: [join(root, 'native', 'build', 'record-threads')], target: 1.15 },
+  { name: 'python3', command: ['/usr/bin/python3', join(workloads, 'json-zlib.py'), '12'], target: 1.15 },
+  { name: 'python3-numpy', command: ['/usr/bin/python3', join(workloads, 'arrays.py'), '12'], target: 1.15 },
+  { name: 'threads', command: ['BOOKS', '150', '10'], target: 1.15 },
   { name: 'ffmpeg', command: ['sh', join(workloads, 'ffmpeg.sh')], target: 1.15 },
   { name: 'node', command: [process.execPath, join(workloads, 'buffers.mjs'), '300'], target: 1.2 },
-  { name: 'node-tsc', command: [process.execPath, join(root, 'node_modules/.bin/biome'), '--version'], target: null },
+  // Nearly nothing but allocations: what a recorder costs at its worst.
+  { name: 'node-start', command: [process.execPath, '-e', '0'], target: 1.2 },
+  { name: 'threads-storm', command: ['BOOKS', '300', '1'], target: null },
 ];
 
 function main(): void {
@@ -51,9 +54,12 @@ function main(): void {
   });
   const random = seedrandom('record');
   const directory = mkdtempSync(join(tmpdir(), 'hakmem-bench-'));
+  const books = join(directory, 'books');
+  spawnSync('c++', ['-O2', '-std=c++17', '-pthread', '-o', books, join(workloads, 'threads.cc')], { stdio: 'inherit' });
   try {
     const rows: Row[] = [];
-    for (const subject of subjects) {
+    for (const { command: words, ...rest } of subjects) {
+      const subject = { ...rest, command: words.map((word) => (word === 'BOOKS' ? books : word)) };
       if (positionals.length > 0 && !positionals.includes(subject.name)) continue;
       rows.push(measure(subject, Number(values.pairs), directory, random));
       if (!values.json) process.stdout.write(`${line(rows.at(-1)!)}\n`);
@@ -148,7 +154,7 @@ function median(values: readonly number[]): number {
 function line(row: Row): string {
   const target = row.target === null ? '' : row.high <= row.target ? ` within ${row.target}` : ` ABOVE ${row.target}`;
   return [
-    row.name.padEnd(10),
+    row.name.padEnd(14),
     `${row.events} events`.padStart(16),
     `${row.cpu_ms.toFixed(0)} ms`.padStart(9),
     `${row.ratio.toFixed(3)} [${row.low.toFixed(3)}, ${row.high.toFixed(3)}]`.padStart(24),

@@ -214,6 +214,10 @@ int main(int count, char **arguments) {
   if (strcmp(mode, "stacks") == 0) return stacks();
   if (strcmp(mode, "close") == 0) return closes_everything();
   if (strcmp(mode, "signals") == 0) return signals();
+  if (strcmp(mode, "wait") == 0) {
+    kept(malloc(2345));
+    if (write(STDOUT_FILENO, "started\n", 8) == 8) pause();
+  }
   if (strcmp(mode, "exit") == 0) return atoi(argument);
   if (strcmp(mode, "exec") == 0) {
     kept(malloc(2222));

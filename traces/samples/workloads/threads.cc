@@ -1,4 +1,5 @@
-// Two threads count words of a text they make themselves and pass the books to one another, which frees them.
+// Two threads count the words of texts that they make, pass the books to one another, and read and free what they get:
+// threads BOOKS READINGS.
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
@@ -31,11 +32,12 @@ static std::unique_ptr<Book> write_book(unsigned seed, int words) {
 static size_t read_book(const Book &book) {
   size_t sum = 0;
   for (const auto &[word, places] : book)
-    for (int place : places) sum += word.size() * place % 7;
+    for (int place : places)
+      for (char letter : word) sum = sum * 31 + letter + place;
   return sum;
 }
 
-static size_t work(unsigned seed, int books, Shelf *mine, Shelf *other) {
+static size_t work(unsigned seed, int books, int readings, Shelf *mine, Shelf *other) {
   size_t sum = 0;
   for (int at = 0; at < books; at += 1) {
     auto book = write_book(seed + at, 2000);
@@ -49,17 +51,18 @@ static size_t work(unsigned seed, int books, Shelf *mine, Shelf *other) {
     auto received = std::move(mine->books.front());
     mine->books.pop_front();
     hold.unlock();
-    sum += read_book(*received);
+    for (int reading = 0; reading < readings; reading += 1) sum += read_book(*received);
   }
   return sum;
 }
 
 int main(int count, char **arguments) {
   const int books = count > 1 ? std::stoi(arguments[1]) : 300;
+  const int readings = count > 2 ? std::stoi(arguments[2]) : 1;
   Shelf left, right;
   size_t sums[2];
-  std::thread one([&] { sums[0] = work(1, books, &left, &right); });
-  std::thread two([&] { sums[1] = work(9, books, &right, &left); });
+  std::thread one([&] { sums[0] = work(1, books, readings, &left, &right); });
+  std::thread two([&] { sums[1] = work(9, books, readings, &right, &left); });
   one.join();
   two.join();
   std::printf("%zu\n", sums[0] + sums[1]);
