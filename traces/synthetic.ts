@@ -74,17 +74,17 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     sites: ['image_load', 'image_scale', 'sort_runs', 'net_batch'],
     run: window({ live: 12, threads: 1, replaces: 'any', size: churnSize, site: (stage) => stage.choose(4) }),
   },
-  drift: {
-    says: 'sizes like json, then like vm, mir and churn, each passing gradually into the next',
-    events: 200_000,
-    sites: ['json_parse', 'vm_run', 'mir_lower', 'image_load'],
-    run: window({ live: 12, threads: 1, replaces: 'any', size: driftSize, site: driftSite }),
-  },
   edges: {
     says: 'sizes one byte around every threshold, by every operation, in bursts, after a silent beginning',
     events: 50_000,
     sites: ['silent', 'sweep', 'resize', 'burst_a', 'burst_b', 'keep'],
     run: edges,
+  },
+  drift: {
+    says: 'sizes like json, then like vm, mir and churn, each passing gradually into the next',
+    events: 200_000,
+    sites: ['json_parse', 'vm_run', 'mir_lower', 'image_load'],
+    run: window({ live: 12, threads: 1, replaces: 'any', size: driftSize, site: driftSite }),
   },
 };
 
