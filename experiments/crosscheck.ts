@@ -91,7 +91,15 @@ export async function crossCheck(trace: Trace, setup: Setup, level: CheckLevel, 
     const check = compared(level, sim, native, difference, run.preconditions, silent);
     if (check.verdict === 'differ' && check.decisions_equal === true && disturbed(sim, run)) {
       const names = failing(run.preconditions).join(', ');
-      return { sim, native, check: { ...check, verdict: 'unchecked', reason: `preconditions do not hold: ${names}` } };
+      return {
+        sim,
+        native,
+        check: {
+          ...check,
+          verdict: 'unchecked',
+          reason: `preconditions do not hold: ${names}${names.includes('khugepaged') ? '; --hold-khugepaged keeps it away' : ''}`,
+        },
+      };
     }
     return { sim, native, check };
   });

@@ -1,6 +1,7 @@
 /** `hakmem replay TRACE`: simulate, cross-check, and say what it costs and whether that is true. */
 import { type Command, Option } from 'commander';
 import pc from 'picocolors';
+import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learning_note, type Result } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace } from '../traces/index.ts';
@@ -10,6 +11,7 @@ import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup
 
 interface Options extends SetupOptions {
   readonly check: CheckLevel;
+  readonly holdKhugepaged?: boolean;
   readonly checkpoints?: boolean;
   readonly progress?: boolean;
   readonly json?: boolean;
@@ -23,6 +25,7 @@ export function addReplay(program: Command): void {
       .argument('<trace>', 'a .hak file, or any format that import reads'),
   )
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
+    .option('--hold-khugepaged', 'let khugepaged sleep during the check (machine-wide, put back after; needs root)')
     .option('--checkpoints', 'with --json: the state at every checkpoint too')
     .option('--progress', 'show progress on stderr')
     .option('--json', 'print one JSON document')
@@ -36,6 +39,10 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     );
   const trace = open(path);
   const chosen = await choose(trace, options);
+  if (options.holdKhugepaged === true && holdKhugepaged() === null)
+    throw new UsageError(
+      '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
+    );
   const progress = new Progress(`replaying ${path}`, options.progress === true);
   const checked = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_NOT_STARTED = 127, KEYBOARD_ECHO_SECONDS = 1 };
+enum { REPORT_BYTES = 1024, EXIT_NOT_STARTED = 127, KEYBOARD_ECHO_SECONDS = 1 };
 
 static volatile pid_t program;
 static volatile int64_t keyboard_at_s = -1000;
@@ -106,6 +106,14 @@ int main(int count, char **arguments) {
     struct sigaction action = {.sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigaction(passed_on[at], &action, NULL);
   }
+  /* Its space is taken now: a recording may well fill the disk. */
+  const int report = open(arguments[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  char text[REPORT_BYTES];
+  memset(text, ' ', sizeof text);
+  if (report < 0 || write(report, text, sizeof text) != (ssize_t)sizeof text) {
+    fprintf(stderr, "hak-record: %s: %s\n", arguments[1], strerror(errno));
+    return EXIT_NOT_STARTED;
+  }
   const struct clocks before = read_clocks();
   const int failure = start(arguments + 2, &mask);
   sigprocmask(SIG_UNBLOCK, &blocked, NULL);
@@ -113,21 +121,17 @@ int main(int count, char **arguments) {
   struct rusage usage = {0};
   while (program > 0 && wait4(program, &status, 0, &usage) < 0 && errno == EINTR) continue;
   const struct clocks after = read_clocks();
-  FILE *report = fopen(arguments[1], "we");
-  if (report == NULL) {
-    fprintf(stderr, "hak-record: %s: %s\n", arguments[1], strerror(errno));
-    return EXIT_NOT_STARTED;
-  }
-  fprintf(report,
-          "{\"pid\": %d, \"failure\": \"%s\", \"status\": %d, \"signal\": %d, \"wall_ns\": %" PRIu64
-          ", \"user_ns\": %" PRIu64 ", \"sys_ns\": %" PRIu64 ", \"faults\": %ld, \"resident_peak_bytes\": %" PRIu64
-          ", \"tsc\": %" PRIu64 ", \"tsc_ns\": %" PRIu64 "}\n",
-          (int)program, failure == 0 ? "" : strerror(failure), WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-          WIFSIGNALED(status) ? WTERMSIG(status) : 0, after.ns - before.ns,
-          (uint64_t)usage.ru_utime.tv_sec * 1000000000u + (uint64_t)usage.ru_utime.tv_usec * 1000u,
-          (uint64_t)usage.ru_stime.tv_sec * 1000000000u + (uint64_t)usage.ru_stime.tv_usec * 1000u,
-          usage.ru_minflt + usage.ru_majflt, (uint64_t)usage.ru_maxrss * 1024u, after.tsc - before.tsc,
-          after.ns - before.ns);
-  if (fclose(report) != 0) return EXIT_NOT_STARTED;
+  const int length = snprintf(
+      text, sizeof text,
+      "{\"pid\": %d, \"failure\": \"%s\", \"status\": %d, \"signal\": %d, \"wall_ns\": %" PRIu64
+      ", \"user_ns\": %" PRIu64 ", \"sys_ns\": %" PRIu64 ", \"faults\": %ld, \"resident_peak_bytes\": %" PRIu64
+      ", \"tsc\": %" PRIu64 ", \"tsc_ns\": %" PRIu64 "}\n",
+      (int)program, failure == 0 ? "" : strerror(failure), WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+      WIFSIGNALED(status) ? WTERMSIG(status) : 0, after.ns - before.ns,
+      (uint64_t)usage.ru_utime.tv_sec * 1000000000u + (uint64_t)usage.ru_utime.tv_usec * 1000u,
+      (uint64_t)usage.ru_stime.tv_sec * 1000000000u + (uint64_t)usage.ru_stime.tv_usec * 1000u,
+      usage.ru_minflt + usage.ru_majflt, (uint64_t)usage.ru_maxrss * 1024u, after.tsc - before.tsc,
+      after.ns - before.ns);
+  if (pwrite(report, text, (size_t)length, 0) != length) return EXIT_NOT_STARTED;
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

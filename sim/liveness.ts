@@ -31,6 +31,8 @@ export class Eligibility {
   private readonly threshold_bytes: number;
   private readonly counts: Record<Feature, number> = { bigcache: 0, batch: 0, hot: 0, warm: 0, kept: 0, thp: 0 };
   private readonly live = new Map<number, Block | null>();
+  /** By slot: whether `live` has it. Most objects are small, and a Map is slow to say no. */
+  private mapped = new Uint8Array(1024);
   private readonly rings = new Map<string, Ring>();
   /** Bytes ever freed at the last uncached free of so many pages. */
   private readonly freed_at = new Map<number, number>();
@@ -47,22 +49,25 @@ export class Eligibility {
 
   add(chunk: Chunk): void {
     const { live, threshold_bytes } = this;
-    for (let row = 0; row < chunk.length; row += 1) {
-      const kind = chunk.op[row];
-      const size_bytes = chunk.size_bytes[row];
-      if (kind !== op.free && kind !== op.realloc) {
-        if (size_bytes >= threshold_bytes)
-          live.set(chunk.object[row], this.allocate(size_bytes, chunk.align[row], chunk.site[row]));
+    const { op: kinds, object, size_bytes, align, site, length } = chunk;
+    for (let row = 0; row < length; row += 1) {
+      const slot = object[row];
+      if (slot >= this.mapped.length) this.grow(slot + 1);
+      const kind = kinds[row];
+      if (kind < op.realloc) {
+        if (size_bytes[row] < threshold_bytes) continue;
+        this.mapped[slot] = 1;
+        live.set(slot, this.allocate(size_bytes[row], align[row], site[row]));
         continue;
       }
-      const slot = chunk.object[row];
-      if (!live.has(slot)) continue;
+      if (this.mapped[slot] === 0) continue;
       const block = live.get(slot)!;
       if (kind === op.realloc) {
         // A realloc may move; its bytes count as freed, and the block is followed no further.
-        this.freed_bytes += 2 * Math.max(size_bytes, block?.size_bytes ?? 0);
+        this.freed_bytes += 2 * Math.max(size_bytes[row], block?.size_bytes ?? 0);
         live.set(slot, null);
       } else {
+        this.mapped[slot] = 0;
         live.delete(slot);
         if (block !== null) this.free(block);
       }
@@ -83,6 +88,12 @@ export class Eligibility {
     return Object.fromEntries(
       (Object.keys(features) as Feature[]).map((feature) => [feature, on[feature] ? counts[feature] : 0]),
     ) as Record<Feature, number>;
+  }
+
+  private grow(objects: number): void {
+    const wider = new Uint8Array(Math.max(objects, this.mapped.length * 2));
+    wider.set(this.mapped);
+    this.mapped = wider;
   }
 
   private allocate(size_bytes: number, align: number, site: number): Block | null {

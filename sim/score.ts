@@ -30,16 +30,18 @@ export class Baseline {
 
   add(chunk: Chunk): void {
     const { mmap_ns, munmap_ns, fault_ns, release_page_ns } = this.prices;
-    for (let row = 0; row < chunk.length; row += 1) {
-      const slot = chunk.object[row];
+    const { op: kinds, object, size_bytes, length } = chunk;
+    for (let row = 0; row < length; row += 1) {
+      const slot = object[row];
       if (slot >= this.size_of.length) this.grow(slot + 1);
-      this.live_bytes -= this.size_of[slot];
-      this.size_of[slot] = 0;
-      const size_bytes = chunk.size_bytes[row];
-      if (chunk.op[row] === op.free || size_bytes < large_from_bytes) continue;
-      const pages = pagesOf(size_bytes);
-      this.size_of[slot] = size_bytes;
-      this.live_bytes += size_bytes;
+      if (this.size_of[slot] > 0) {
+        this.live_bytes -= this.size_of[slot];
+        this.size_of[slot] = 0;
+      }
+      if (kinds[row] === op.free || size_bytes[row] < large_from_bytes) continue;
+      const pages = pagesOf(size_bytes[row]);
+      this.size_of[slot] = size_bytes[row];
+      this.live_bytes += size_bytes[row];
       if (this.live_bytes > this.peak_bytes) this.peak_bytes = this.live_bytes;
       this.faults += pages;
       this.cpu_ns += mmap_ns + munmap_ns + pages * (fault_ns + release_page_ns);

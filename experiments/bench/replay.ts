@@ -2,12 +2,12 @@
  * `npm run bench`: events a second of the simulator, of the C core and of decoding, interleaved, as ratios with intervals;
  * and memory a live object. CPU time of this process, not wall time: the machine is shared.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { median, quantile } from 'd3-array';
 import seedrandom from 'seedrandom';
 import { replayCore } from '../../native/index.ts';
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '12' },
     events: { type: 'string', default: '2000000' },
     json: { type: 'boolean', default: false },
+    memory: { type: 'string', default: '' },
   },
 });
 const rounds = Number(values.rounds);
@@ -35,17 +36,21 @@ interface Interval {
   readonly high: number;
 }
 
+if (values.memory !== '') {
+  await printGrowth(values.memory, Number(values.events));
+  process.exit(0);
+}
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-bench-'));
 try {
   const subjects = [
     generated('json', 0),
     generated('mixed', 10),
     generated('mixed', 100),
-    ...['python-json', 'sqlite3'].map((name) => ({ name, path: `traces/samples/${name}.hak` })),
+    ...['python-json', 'sqlite', 'threads'].map((name) => ({ name, path: `traces/samples/${name}.hak` })),
   ].filter(({ path }) => statSync(path, { throwIfNoEntry: false }) !== undefined);
   const rows = [];
   for (const subject of subjects) rows.push(await measure(subject));
-  const memory = await memoryPerObject();
+  const memory = memoryPerObject();
   if (values.json) process.stdout.write(`${JSON.stringify({ rounds, rows, memory }, null, 2)}\n`);
   else print(rows, memory);
 } finally {
@@ -112,32 +117,30 @@ function interval(samples: readonly number[]): Interval {
   return { median: median(samples)!, low: quantile(medians, 0.025)!, high: quantile(medians, 0.975)! };
 }
 
-/** Bytes a live object costs in each half, from two runs that differ in nothing but the number of live objects. */
-async function memoryPerObject(): Promise<{ simulator: number; core: number }> {
+/** Bytes a live object costs in each half: fresh processes that differ in nothing but the number of live objects. */
+function memoryPerObject(): { simulator: number; core: number } {
   const few = 100_000;
-  const many = 2_100_000;
-  const usage = async (objects: number, half: 'simulator' | 'core'): Promise<number> => {
-    const chunks = liveObjects(objects);
-    collectGarbage();
-    const before = process.memoryUsage();
-    let during = before;
-    const note = (): void => {
-      during = process.memoryUsage();
-    };
-    if (half === 'simulator') replay(chunks, setup, note);
-    else await replayCore(chunks, setup, note);
-    return half === 'simulator' ? during.arrayBuffers - before.arrayBuffers : during.rss - before.rss;
+  const many = 4_100_000;
+  const script = fileURLToPath(import.meta.url);
+  const usage = (half: string, objects: number): number => {
+    const args = [script, '--memory', half, '--events', `${objects}`];
+    return Number(spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout);
   };
-  const difference = async (half: 'simulator' | 'core'): Promise<number> => {
-    const small = await usage(few, half);
-    return ((await usage(many, half)) - small) / (many - few);
-  };
-  return { simulator: await difference('simulator'), core: await difference('core') };
+  const each = (half: string): number => (usage(half, many) - usage(half, few)) / (many - few);
+  return { simulator: each('simulator'), core: each('core') };
 }
 
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
+/** Prints by how much this process grew over a replay of so many live objects. */
+async function printGrowth(half: string, objects: number): Promise<void> {
+  const chunks = liveObjects(objects);
+  const before = process.memoryUsage().rss;
+  let during = before;
+  const note = (): void => {
+    during = Math.max(during, process.memoryUsage().rss);
+  };
+  if (half === 'simulator') replay(chunks, setup, note);
+  else await replayCore(chunks, setup, note);
+  process.stdout.write(`${during - before}\n`);
 }
 
 function liveObjects(objects: number): Chunk[] {

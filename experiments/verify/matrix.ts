@@ -7,6 +7,7 @@ import { release, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { probeProfile, replayReal } from '../../native/index.ts';
+import { holdKhugepaged } from '../../native/khugepaged.ts';
 import {
   boundaries_bytes,
   configOf,
@@ -61,6 +62,8 @@ if (profile === null) {
   process.stderr.write('hakmem: the matrix needs the native part: npm run build\n');
   process.exit(1);
 }
+if (holdKhugepaged() === null)
+  process.stderr.write('hakmem: khugepaged cannot be held: it may disturb a run, which is then named\n');
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-matrix-'));
 process.once('SIGINT', () => {
   rmSync(folder, { recursive: true, force: true });

@@ -101,9 +101,7 @@ export class Allocator {
     else if (kind === op.realloc) this.reallocate(object, size_bytes, site, touched);
     else this.allocate(kind, object, size_bytes, align, site, touched);
     const { digest } = this;
-    digest.mix(event);
-    digest.mix(this.route | (this.released << 8) | (this.arm << 16) | (this.acted << 24));
-    digest.mix(size_bytes);
+    digest.mix3(event, this.route | (this.released << 8) | (this.arm << 16) | (this.acted << 24), size_bytes);
     if (size_bytes >= 2 ** 31) digest.mix(Math.floor(size_bytes / 2 ** 32));
     if (this.route !== route.heap && this.route !== route.none) {
       digest.mix(this.usable_bytes / page_bytes);
@@ -401,9 +399,7 @@ export class Allocator {
 
   private act(kind: number, start: number, pages: number): void {
     this.acted += 1;
-    this.digest.mix(kind);
-    this.digest.mix(start);
-    this.digest.mix(pages);
+    this.digest.mix3(kind, start, pages);
     if (this.recording !== null)
       this.recording.push({
         name: enums.action[kind],
