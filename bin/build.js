@@ -11,7 +11,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -47,13 +46,10 @@ export function build() {
   }
 }
 
-/** What the sources are: names, sizes and times, in one digest. */
+/** What the sources are: names and contents, in one digest. Times would differ in a copy and miss a quick edit. */
 function digest(part) {
   const hash = createHash('sha256');
-  const add = (path) => {
-    const { size, mtimeMs } = statSync(path);
-    hash.update(`${relative(root, path)} ${size} ${mtimeMs}\n`);
-  };
+  const add = (path) => hash.update(`${relative(root, path)}\n`).update(readFileSync(path));
   const walk = (folder) => {
     for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const path = join(folder, entry.name);
