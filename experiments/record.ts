@@ -151,8 +151,9 @@ async function launchProgram(
   } finally {
     restore();
   }
-  if (!existsSync(report)) throw new CheckFailed("the recorder's launcher was killed: nothing was written");
-  return JSON.parse(readFileSync(report, 'utf8')) as Launch;
+  const text = existsSync(report) ? readFileSync(report, 'utf8').trim() : '';
+  if (text === '') throw new CheckFailed(`the recorder's launcher could not start ${name}, or was killed`);
+  return JSON.parse(text) as Launch;
 }
 
 /** While the program runs, signals are the program's. Returns what undoes it. */
