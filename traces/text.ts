@@ -52,7 +52,8 @@ class Rows {
   private readonly timed: boolean;
   private readonly threads = new Map<number, number>();
   private last_tid = -1;
-  private first_ns = -1n;
+  private first_seconds = -1;
+  private first_nanoseconds = 0;
   /** Lines with times in a trace without, or without times in a trace with. */
   private odd_lines = 0;
   private line_number = 0;
@@ -153,11 +154,20 @@ class Rows {
     const end = line.at;
     if (!(start_ns >= 0) || !(line.number() >= 0)) return false;
     line.skipBlanks();
-    if (!this.timed) this.odd_lines += 1;
-    else if (this.first_ns < 0n) this.first_ns = line.exact(start, end);
+    if (!this.timed) {
+      this.odd_lines += 1;
+      return true;
+    }
     // Nanoseconds since 1970 need more than the 53 bits of a number; those since the first event do not.
-    else if (start_ns < Number.MAX_SAFE_INTEGER) this.details.time_ns = Math.max(0, start_ns - Number(this.first_ns));
-    else this.details.time_ns = Math.max(0, Number(line.exact(start, end) - this.first_ns));
+    const { seconds, nanoseconds } = line.split(start, end);
+    if (this.first_seconds < 0) {
+      this.first_seconds = seconds;
+      this.first_nanoseconds = nanoseconds;
+    }
+    const since_ns = (seconds - this.first_seconds) * 1e9 + (nanoseconds - this.first_nanoseconds);
+    if (since_ns > Number.MAX_SAFE_INTEGER)
+      throw this.error(`a time ${since_ns} ns after the first; wanted less than 2^53`);
+    this.details.time_ns = Math.max(0, since_ns);
     return true;
   }
 
@@ -266,6 +276,21 @@ class LineReader {
   /** The number in [start, end), exactly. */
   exact(start: number, end: number): bigint {
     return BigInt(new TextDecoder('latin1').decode(this.bytes.subarray(start, end)).trim());
+  }
+
+  /** The number of nanoseconds in [start, end), exactly, as whole seconds and the rest. */
+  split(start: number, end: number): { seconds: number; nanoseconds: number } {
+    const { bytes } = this;
+    if ((bytes[start + 1] | 32) === 120) {
+      const value = this.exact(start, end);
+      return { seconds: Number(value / 1_000_000_000n), nanoseconds: Number(value % 1_000_000_000n) };
+    }
+    const point = Math.max(start, end - 9);
+    let seconds = 0;
+    let nanoseconds = 0;
+    for (let at = start; at < point; at += 1) seconds = seconds * 10 + bytes[at] - 48;
+    for (let at = point; at < end; at += 1) nanoseconds = nanoseconds * 10 + bytes[at] - 48;
+    return { seconds, nanoseconds };
   }
 
   /** Which of `words` comes next. */
