@@ -1,0 +1,265 @@
+/** The traces that the mutation tests replay, written to a folder; and files that no reader may accept, or read wrongly. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import seedrandom from 'seedrandom';
+import { boundaries_bytes } from '../../sim/spec.ts';
+import { crc32 } from '../../traces/crc32.ts';
+import { layout } from '../../traces/hak-chunk.ts';
+import {
+  type Chunk,
+  type Columns,
+  limits,
+  op,
+  originOf,
+  SyntheticTrace,
+  TraceBuilder,
+  writeHak,
+} from '../../traces/index.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const page_bytes = 4 * KiB;
+
+/** Writes scenario `name` to `folder` and returns its path. */
+export function writeScenario(folder: string, name: string, events: number, seed: number): string {
+  const trace = new SyntheticTrace(name, { seed, events, boundaries_bytes });
+  const path = join(folder, `${name}-${events}.hak`);
+  writeHak(path, trace.chunks(), trace.columns, () => trace.origin);
+  return path;
+}
+
+/** Many live objects of every small size, every page count up to 300, and touches that are known, unknown or none. */
+export function writeScatter(folder: string, events: number, seed: number): string {
+  const random = seedrandom.alea(`scatter/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const builder = new TraceBuilder(1024);
+  const live: number[] = [];
+  let next = 0;
+  const detailsOf = (size_bytes: number) => ({
+    thread: choose(70),
+    site: choose(200),
+    align: 2 ** choose(24),
+    touched_pages: choose(3) === 0 ? limits.unknown : choose(Math.ceil(size_bytes / page_bytes) + 2),
+  });
+  const sizeOf = (): number => {
+    const pages = choose(300);
+    const kind = choose(8);
+    if (kind < 4) return choose(65);
+    if (kind < 6) return Math.max(0, pages * page_bytes + choose(3) - 1);
+    return kind === 6 ? choose(64 * KiB) : Math.floor((pages * page_bytes) / 8) * 2;
+  };
+  while (builder.events < events) {
+    const kind = choose(10);
+    // First many live blocks, then few, then many again: whatever grows is filled, emptied and filled.
+    const crowded = live.length > (Math.floor(builder.events / 4096) % 2 === 0 ? 2600 : 150);
+    if (live.length > 0 && (crowded || kind < 3)) {
+      const [name] = live.splice(choose(live.length), 1);
+      builder.free(name, { thread: choose(3) });
+    } else if (live.length > 0 && kind === 3) {
+      const name = live[choose(live.length)];
+      const size_bytes = Math.max(1, sizeOf());
+      builder.reallocate(name, name, size_bytes, detailsOf(size_bytes));
+    } else {
+      const size_bytes = sizeOf();
+      builder.allocate([op.malloc, op.calloc, op.aligned][choose(3)], next, size_bytes, detailsOf(size_bytes));
+      live.push(next);
+      next += 1;
+    }
+  }
+  const path = join(folder, `scatter-${events}.hak`);
+  const chunks = [...builder.drain(), ...builder.finish()];
+  // A realloc to nothing: the builder makes it a free, a file may hold it.
+  for (const chunk of chunks) {
+    const row = chunk.op.subarray(0, chunk.length).indexOf(op.realloc);
+    if (row < 0) continue;
+    chunk.size_bytes[row] = 0;
+    chunk.touched_pages[row] = limits.unknown;
+  }
+  return write(path, chunks, { time: true, sites: true, touch: true }, 200);
+}
+
+/** Sizes from 2 GiB on, whose upper half is digested too, of which few pages are touched. */
+export function writeGiant(folder: string): string {
+  const builder = new TraceBuilder(256);
+  const sizes = [2 * GiB - 1, 2 * GiB, 2 * GiB + 1, 4 * GiB + 12345, 64 * GiB, 513 * GiB, 1023 * GiB, 2 * GiB];
+  for (const [name, size_bytes] of sizes.entries()) {
+    builder.allocate(op.malloc, name, size_bytes, { touched_pages: name * 300 });
+    // A copy touches what it copies: only some are moved.
+    if (size_bytes < 3 * GiB) builder.reallocate(name, name, size_bytes + 5 * GiB, { touched_pages: 3 });
+    if (name === 0) builder.reallocate(name, name, 100, { touched_pages: 1 });
+    builder.free(name);
+  }
+  const path = join(folder, 'giant.hak');
+  return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: false, touch: true }, 1);
+}
+
+/** A trace without events. */
+export function writeEmpty(folder: string): string {
+  return write(join(folder, 'empty.hak'), [], { time: false, sites: false, touch: false }, 1);
+}
+
+/** What was recorded and lies in traces/samples, smallest first, up to `bytes_max` each. */
+export function samplesIn(root: string, bytes_max: number): string[] {
+  const folder = join(root, 'traces', 'samples');
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.hak'))
+    .map((name) => join(folder, name))
+    .map((path) => ({ path, bytes: readFileSync(path).length }))
+    .filter(({ bytes }) => bytes <= bytes_max)
+    .sort((a, b) => a.bytes - b.bytes)
+    .map(({ path }) => path);
+}
+
+/**
+ * Copies of a small file, each wrong in one place: cut short; one bit turned; a field or a byte of a chunk's content
+ * changed with every checksum made right again, so that only the reader's other checks stand in its way.
+ */
+export function writeForgeries(folder: string, seed: number, random_count: number): string[] {
+  const target = join(folder, 'forged');
+  mkdirSync(target, { recursive: true });
+  const random = seedrandom.alea(`forge/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const paths: string[] = [];
+  const put = (bytes: Uint8Array, what: string): void => {
+    const path = join(target, `${String(paths.length).padStart(4, '0')}-${what}.hak`);
+    writeFileSync(path, bytes);
+    paths.push(path);
+  };
+  const whole = new Uint8Array(readFileSync(writeSmall(folder)));
+  const parts = partsOf(whole);
+  const { chunks, header_offset } = parts;
+  const forged = (at: number, change: (byte: number) => number): Uint8Array =>
+    sealed(changed(whole, at, change), parts);
+  for (const length of [0, 1, 63, 64, 65, 100, header_offset, whole.length - 1]) put(whole.slice(0, length), 'cut');
+  put(Uint8Array.of(...whole, 0), 'longer');
+  for (const at of [
+    0,
+    7,
+    8,
+    30,
+    60,
+    chunks[0].offset,
+    chunks[0].offset + 28,
+    chunks[0].offset + 40,
+    header_offset,
+    header_offset + 40,
+  ])
+    put(
+      changed(whole, at, (byte) => byte ^ 4),
+      `bit-${at}`,
+    );
+  for (const field of [8, 12, 16, 24, 28, 32, 36, 40, 44, 52])
+    for (const by of [-1, 1, 64])
+      put(
+        forged(field, (byte) => byte + by),
+        `preamble-${field}`,
+      );
+  for (const field of [16 + 7, 40 + 7])
+    put(
+      forged(field, () => 0x80),
+      `preamble-${field}-negative`,
+    );
+  put(
+    forged(32 + 3, () => 0x08),
+    'many-chunks',
+  );
+  for (const at of [0, 1, 8, 9, 16, 32, 33, 40, 48, 64])
+    for (const by of [-1, 1])
+      put(
+        forged(header_offset + at, (byte) => byte + by),
+        `index-${at}`,
+      );
+  for (const field of [0, 4, 8, 16])
+    for (const by of [-1, 1])
+      put(
+        forged(chunks[1].offset + field, (byte) => byte + by),
+        `frame-${field}`,
+      );
+  for (const [number, { offset, length }] of chunks.entries()) {
+    const start = offset + layout.frame_bytes;
+    // The lengths and the first bytes of the streams, each in turn; the rest by chance.
+    for (let at = 0; at < 24 && at < length; at += 1)
+      for (const by of [-1, 1, 0x80])
+        put(
+          forged(start + at, (byte) => byte + by),
+          `chunk-${number}`,
+        );
+  }
+  for (let turn = 0; turn < random_count; turn += 1) {
+    const { offset, length } = chunks[choose(chunks.length)];
+    const at = offset + layout.frame_bytes + choose(length);
+    const value = choose(2) === 0 ? choose(256) : -1;
+    const bit = 1 << choose(8);
+    put(
+      forged(at, (byte) => (value < 0 ? byte ^ bit : value)),
+      'random',
+    );
+  }
+  return paths;
+}
+
+/** Every kind of row in a few hundred bytes, in three chunks. */
+function writeSmall(folder: string): string {
+  const builder = new TraceBuilder(24);
+  const sizes = [0, 8, 224, 232, 7, 4096, 3 * MiB, 3 * MiB, 232, 130 * KiB, 7];
+  for (let turn = 0; builder.events < 70; turn += 1) {
+    const size_bytes = sizes[turn % sizes.length];
+    const details = { thread: [0, 1, 31, 300][turn % 4], site: (turn * 37) % 150, align: 2 ** (4 + (turn % 12)) };
+    const touched_pages = turn % 3 === 0 ? Math.ceil(size_bytes / page_bytes) : limits.unknown;
+    builder.allocate([op.malloc, op.calloc, op.aligned][turn % 3], turn, size_bytes, { ...details, touched_pages });
+    if (turn % 4 === 3) builder.reallocate(turn - 2, turn - 2, 5000 * turn, details);
+    if (turn % 3 === 2) builder.free(turn - (turn % 2));
+    if (turn % 5 === 4) builder.free(turn - 4);
+  }
+  return write(
+    join(folder, 'small.hak'),
+    [...builder.drain(), ...builder.finish()],
+    { time: true, sites: true, touch: true },
+    150,
+  );
+}
+
+function write(path: string, chunks: readonly Chunk[], columns: Columns, sites: number): string {
+  const named = Array.from({ length: sites }, (_, at) => ({ hash: at.toString(16), name: null }));
+  writeHak(path, chunks, columns, () => originOf('generated', { program: 'verify', has_sites: true, sites: named }));
+  return path;
+}
+
+interface Parts {
+  readonly header_offset: number;
+  readonly header_bytes: number;
+  readonly chunks: readonly { readonly offset: number; readonly length: number }[];
+}
+
+function partsOf(bytes: Uint8Array): Parts {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const header_offset = view.getUint32(40, true);
+  const chunks: { offset: number; length: number }[] = [];
+  let offset: number = layout.preamble_bytes;
+  while (offset < header_offset) {
+    const length = view.getUint32(offset, true);
+    chunks.push({ offset, length });
+    offset += layout.frame_bytes + length;
+  }
+  return { header_offset, header_bytes: view.getUint32(36, true), chunks };
+}
+
+function changed(bytes: Uint8Array, at: number, change: (byte: number) => number): Uint8Array {
+  const copy = bytes.slice();
+  copy[at] = change(copy[at]);
+  return copy;
+}
+
+/** The checksums of chunks, header and preamble made right; `bytes` still has the lengths of the file it came from. */
+function sealed(bytes: Uint8Array, { chunks, header_offset }: Parts): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (const { offset, length } of chunks) {
+    const start = offset + layout.frame_bytes;
+    view.setUint32(offset + 24, crc32(bytes.subarray(start, start + length)), true);
+    view.setUint32(offset + 28, crc32(bytes.subarray(offset, offset + 28)), true);
+  }
+  view.setUint32(48, crc32(bytes.subarray(header_offset)), true);
+  view.setUint32(60, crc32(bytes.subarray(0, 60)), true);
+  return bytes;
+}

@@ -1,0 +1,344 @@
+/**
+ * What a C core is held to: traces replayed under many configurations, each with the answer of the simulator, computed
+ * once. The most telling cases come first.
+ */
+
+import { isDeepStrictEqual } from 'node:util';
+import { configOf, firstDifference, replay, type Setup } from '../../sim/index.ts';
+import type { Result } from '../../sim/result.ts';
+import { type Config, default_profile, type KernelProfile, type Mode, param_names, prices } from '../../sim/spec.ts';
+import { open, TraceError } from '../../traces/index.ts';
+import { samplesIn, writeEmpty, writeForgeries, writeGiant, writeScatter, writeScenario } from './inputs.ts';
+import { type Ended, run } from './process.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export interface Case {
+  readonly name: string;
+  readonly path: string;
+  readonly setup: Setup;
+  readonly kernel: 'counted' | 'real';
+  /** The rule that the real kernel must see broken when the policy's own checks are off. */
+  readonly breaks?: readonly string[];
+  /** Only for files that read traces: the simulator may refuse it, and then the core must. */
+  readonly malformed?: boolean;
+}
+
+/** The simulator's answer: a result without what only the simulator has, or a refusal of the file. */
+export type Expected = { readonly result: Result } | { readonly refused: string };
+
+const cpu_seconds_max = 4;
+const data_bytes_max = { counted: 1024 * MiB, real: 4096 * MiB };
+
+export class Oracle {
+  /** Cases in which the core as it is does not answer as the simulator: left out, and reported. */
+  readonly disagreements: { name: string; difference: string }[] = [];
+  private readonly expected = new Map<Case, Promise<Expected | null>>();
+  private readonly sound: string;
+
+  /** `sound` is a hak-replay of the core as it is. */
+  constructor(sound: string) {
+    this.sound = sound;
+  }
+
+  /** The first of `cases` that tells `binary` from the simulator, and how; null where none does. */
+  async catches(binary: string, cases: readonly Case[]): Promise<{ case: string; how: string } | null> {
+    for (const each of cases) {
+      const expected = await this.expectedOf(each);
+      if (expected === null) continue;
+      const how = differs(each, expected, await replayed(binary, each));
+      if (how !== null) return { case: each.name, how };
+    }
+    return null;
+  }
+
+  private expectedOf(each: Case): Promise<Expected | null> {
+    let known = this.expected.get(each);
+    if (known === undefined) {
+      known = this.learn(each);
+      this.expected.set(each, known);
+    }
+    return known;
+  }
+
+  private async learn(each: Case): Promise<Expected | null> {
+    const expected = answerOf(each);
+    const difference = differs(each, expected, await replayed(this.sound, each));
+    if (difference === null) return expected;
+    this.disagreements.push({ name: each.name, difference });
+    return null;
+  }
+}
+
+export function answerOf({ path, setup }: Case): Expected {
+  try {
+    return { result: JSON.parse(JSON.stringify(replay(open(path).chunks(), setup))) as Result };
+  } catch (error) {
+    if (error instanceof TraceError) return { refused: error.message };
+    throw error;
+  }
+}
+
+export function replayed(binary: string, { path, setup, kernel, breaks }: Case): Promise<Ended> {
+  const { page_bytes: _, ...parts } = setup.profile;
+  const args = [
+    ...[path, '--json', '--kernel', kernel, '--touch', setup.touch],
+    ...[
+      '--profile',
+      Object.entries(parts)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(),
+    ],
+    ...param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]),
+    ...(setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`]),
+    ...(breaks === undefined ? [] : ['--trust']),
+  ];
+  return run(binary, args, { cpu_seconds: cpu_seconds_max, data_bytes: data_bytes_max[kernel] });
+}
+
+/** How an answer differs from what was expected, or null. */
+export function differs({ kernel, breaks }: Case, expected: Expected, { code, stdout }: Ended): string | null {
+  if (code === 'SIGXCPU' || code === 'SIGKILL') return 'no end';
+  if (code === 'SIGABRT') return 'assertion';
+  if (code === 2) return 'refused' in expected ? null : 'refused';
+  // A touch outside any block: hak-replay's own word for a segmentation fault.
+  if (code === 70 && breaks !== undefined) return breaks.includes('outside') ? null : 'touch outside a block';
+  if (code !== 0 && code !== 1) return `crash (${code})`;
+  if ('refused' in expected) return 'accepted';
+  let found: Result;
+  try {
+    found = (JSON.parse(stdout) as { result: Result }).result;
+  } catch {
+    return 'not JSON';
+  }
+  if (breaks !== undefined) {
+    const rule = found.violation?.rule ?? 'none';
+    return breaks.includes(rule) ? null : `violation ${rule}`;
+  }
+  if (kernel === 'real') {
+    const [wanted, rule] = [expected.result, found].map((each) => each.violation?.rule ?? 'none');
+    if (wanted !== rule) return `violation ${rule}`;
+    const difference = firstDifference(expected.result, found, 'kernel');
+    return difference === null ? null : `${difference.field} of the real kernel`;
+  }
+  if (code !== (expected.result.violation === null ? 0 : 1)) return 'exit code';
+  const { learning: _, score: __, liveness: ___, ...core } = expected.result;
+  for (const [name, value] of Object.entries(core))
+    if (!isDeepStrictEqual(found[name as keyof Result], value)) return name;
+  return null;
+}
+
+interface Inputs {
+  readonly edges: string;
+  readonly short_edges: string;
+  readonly scatter: string;
+  readonly giant: string;
+  readonly churn: string;
+  readonly mixed: string;
+  readonly empty: string;
+  readonly samples: readonly string[];
+  readonly forgeries: readonly string[];
+}
+
+/** Writes every input to `folder`. */
+export function writeInputs(folder: string, root: string, seed: number): Inputs {
+  return {
+    edges: writeScenario(folder, 'edges', 20_000, seed),
+    short_edges: writeScenario(folder, 'edges', 2500, seed),
+    scatter: writeScatter(folder, 16_000, seed),
+    giant: writeGiant(folder),
+    churn: writeScenario(folder, 'churn', 6000, seed),
+    mixed: writeScenario(folder, 'mixed', 6000, seed),
+    empty: writeEmpty(folder),
+    samples: samplesIn(root, 2 * MiB),
+    forgeries: writeForgeries(folder, seed, 200),
+  };
+}
+
+export interface Cases {
+  readonly policy: readonly Case[];
+  /** A reader is told from another by its files: every trace once, then every file it must refuse. */
+  readonly reader: readonly Case[];
+}
+
+/** Every case, the most telling first. */
+export function casesOf(inputs: Inputs): Cases {
+  const first = telling(inputs);
+  const every = traces(inputs);
+  return {
+    policy: [...first, ...configurations(inputs), ...every, ...realKernel(inputs)],
+    reader: [first[1], ...every, first[0], ...malformed(inputs)],
+  };
+}
+
+export function caseOf(
+  name: string,
+  path: string,
+  settings: Partial<Config> = {},
+  more: { mode?: Mode; touch?: Setup['touch']; profile?: Partial<KernelProfile>; log?: Setup['log'] } = {},
+): Case {
+  const setup: Setup = {
+    config: configOf(more.mode ?? 'BALANCED', { checkpoint_events: 256, ...settings }),
+    prices,
+    profile: { ...default_profile, ...more.profile },
+    touch: more.touch ?? 'page',
+    seed: 1,
+    ...(more.log === undefined ? {} : { log: more.log }),
+  };
+  return { name, path, setup, kernel: 'counted' };
+}
+
+const mapped_from_a_page = { mmap_threshold_bytes: 4 * KiB };
+
+function telling({ edges, scatter, short_edges }: Inputs): Case[] {
+  return [
+    caseOf('edges, BALANCED', short_edges, {}, { log: { from: 300, to: 700 } }),
+    caseOf('scatter, threshold 4 KiB', scatter, mapped_from_a_page, { touch: 'recorded', log: { from: 0, to: 300 } }),
+    caseOf('edges, 20,000 events', edges),
+    caseOf('edges, cache of one way that does not round', edges, { bigcache_round: 0, bigcache_ways: 1 }),
+  ];
+}
+
+function configurations({ edges, short_edges, scatter }: Inputs): Case[] {
+  const cases: Case[] = [];
+  for (const mode of ['MINIMAL', 'FAST', 'LEARNING', 'RESEARCH'] as const)
+    cases.push(caseOf(`edges, ${mode}`, edges, {}, { mode }));
+  for (const touch of ['none', 'first', 'all', 'recorded'] as const)
+    cases.push(
+      caseOf(`edges, touch ${touch}`, edges, {}, { touch }),
+      caseOf(`scatter, touch ${touch}`, scatter, mapped_from_a_page, { touch }),
+    );
+  const settings: readonly Partial<Config>[] = [
+    { batch_blocks_max: 3, batch_flush_bytes: 6 * MiB },
+    { batch_blocks_max: 3 },
+    { batch_flush_bytes: 6 * MiB },
+    { batch_blocks_max: 256, batch_flush_bytes: 2 ** 40, batch_vectored: 1 },
+    { batch_vectored: 1 },
+    { batch: 0 },
+    { bigcache_round: 0 },
+    { bigcache_site_keyed: 0 },
+    { bigcache_ways: 1 },
+    { bigcache_slots: 1, bigcache_ways: 64 },
+    { bigcache: 0 },
+    { bigcache: 0, batch_flush_bytes: 2 ** 40, kept_bytes_max: 2 ** 40 },
+    { bigcache_from_bytes: 1, mmap_threshold_bytes: 1 },
+    { kept_bytes_max: 0 },
+    { kept_bytes_max: 8 * MiB },
+    { kept_bytes_max: 4 * MiB, bigcache_ways: 1 },
+    { kept_bytes_max: 2 ** 40, batch: 0 },
+    { thp_policy: 0 },
+    { thp_policy: 0, thp_advice: 0 },
+    { thp_policy: 1 },
+    { thp_policy: 1, bigcache: 0, thermal: 0 },
+    { thp_from_bytes: 1 * MiB },
+    { thermal: 0 },
+    { thermal: 0, bigcache: 0 },
+    { mmap_threshold_bytes: 64 * KiB },
+    { mmap_threshold_bytes: 1 },
+    { strategy_set: 1, strategy: 3 },
+    { strategy: 11 },
+    { strategy: 4 },
+    { warm_from_bytes: 1, cold_from_bytes: 8 * MiB, bigcache: 0 },
+    { cold_from_bytes: 1, warm_from_bytes: 1 },
+    { region_bytes: 64 * MiB },
+    { region_bytes: 4 * MiB, bigcache: 0, kept_bytes_max: 0, batch: 0 },
+    { legacy_order: 1 },
+    { legacy_eviction_frees: 1, bigcache_ways: 1 },
+    { legacy_undersized: 1 },
+    { legacy_stale_advice: 1 },
+    { legacy_stale_advice: 1, batch_blocks_max: 1 },
+    { legacy_header: 1 },
+    { legacy_header: 1, batch: 0, thp_policy: 1, bigcache: 0 },
+  ];
+  for (const each of settings) cases.push(caseOf(`edges, ${words(each)}`, edges, each));
+  const profiles: readonly Partial<KernelProfile>[] = [
+    { pt_reclaim: false },
+    { huge_zero_write: 'split' },
+    { thp_kernel: 'never' },
+    { thp_kernel: 'always' },
+    { process_madvise: false },
+  ];
+  for (const profile of profiles) {
+    cases.push(caseOf(`edges, ${words(profile)}`, edges, {}, { profile, touch: 'first' }));
+    cases.push(caseOf(`edges, ${words(profile)}, no BigCache`, edges, { bigcache: 0 }, { profile }));
+  }
+  for (const each of [
+    { bigcache: 0, thp_policy: 1 },
+    { batch: 0, thp_policy: 1, cold_from_bytes: 1, warm_from_bytes: 1 },
+    { kept_bytes_max: 0, thermal: 0 },
+    { kept_bytes_max: 512 * KiB },
+    { batch_vectored: 1, batch_blocks_max: 256, cold_from_bytes: 1, warm_from_bytes: 1, kept_bytes_max: 2 ** 40 },
+    { legacy_header: 1 },
+    { batch_blocks_max: 256, batch_flush_bytes: 2 ** 40, cold_from_bytes: 1, warm_from_bytes: 1 },
+    { warm_from_bytes: 1 },
+  ])
+    cases.push(
+      caseOf(`scatter, ${words(each)}`, scatter, { ...mapped_from_a_page, ...each }, { touch: 'recorded' }),
+      caseOf(
+        `scatter, THP always, ${words(each)}`,
+        scatter,
+        { ...mapped_from_a_page, ...each },
+        { profile: { thp_kernel: 'always', pt_reclaim: false, huge_zero_write: 'split' }, touch: 'first' },
+      ),
+    );
+  cases.push(
+    caseOf(
+      'edges, checkpoints and log longer than their rooms',
+      short_edges,
+      { checkpoint_events: 1 },
+      { log: { from: 0, to: 2500 } },
+    ),
+    caseOf('scatter, log of many actions', scatter, mapped_from_a_page, { log: { from: 12_000, to: 15_000 } }),
+  );
+  return cases;
+}
+
+function traces({ scatter, giant, churn, mixed, empty, samples }: Inputs): Case[] {
+  return [
+    caseOf('scatter', scatter),
+    caseOf('scatter, recorded touches', scatter, mapped_from_a_page, { touch: 'recorded' }),
+    caseOf('giant', giant, {}, { touch: 'recorded', log: { from: 0, to: 100 } }),
+    caseOf('giant, no page touched, region of 4 TiB', giant, { region_bytes: 2 ** 42 }, { touch: 'none' }),
+    caseOf('empty', empty),
+    caseOf('churn', churn),
+    caseOf('mixed', mixed),
+    ...samples.map((path) => caseOf(path.slice(path.lastIndexOf('/') + 1), path, { checkpoint_events: 4096 })),
+  ];
+}
+
+function malformed({ forgeries }: Inputs): Case[] {
+  return forgeries.map((path) => ({
+    ...caseOf(path.slice(path.lastIndexOf('/') + 1), path, mapped_from_a_page, {
+      touch: 'recorded',
+      log: { from: 0, to: 100 },
+    }),
+    malformed: true,
+  }));
+}
+
+/** What only memory that is really written and read can tell: stamps, contents, and refusals. */
+function realKernel({ short_edges }: Inputs): Case[] {
+  return [
+    { ...caseOf('edges on the real kernel', short_edges), kernel: 'real' },
+    { ...caseOf('edges on the real kernel, legacy_header', short_edges, { legacy_header: 1 }), kernel: 'real' },
+    {
+      ...caseOf('edges on the real kernel, trusting legacy_stale_advice', short_edges, {
+        legacy_stale_advice: 1,
+        batch_blocks_max: 4,
+      }),
+      kernel: 'real',
+      breaks: ['kernel', 'contents'],
+    },
+    {
+      ...caseOf('edges on the real kernel, trusting legacy_undersized', short_edges, { legacy_undersized: 1 }),
+      kernel: 'real',
+      breaks: ['outside'],
+    },
+  ];
+}
+
+export const words = (settings: Readonly<Record<string, unknown>>): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');

@@ -1,0 +1,57 @@
+/** Running programs that may hang, crash or eat memory, and leaving none behind. */
+import { type ChildProcess, spawn } from 'node:child_process';
+
+export interface Ended {
+  /** Exit code, or the name of the signal that ended it. */
+  readonly code: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Limits {
+  readonly cpu_seconds?: number;
+  readonly data_bytes?: number;
+}
+
+const running = new Set<ChildProcess>();
+
+/** Runs to the end, whatever the end. Limits are of processor time, so that a busy machine changes no answer. */
+export function run(program: string, args: readonly string[], limits: Limits = {}, cwd?: string): Promise<Ended> {
+  const { cpu_seconds = 600, data_bytes } = limits;
+  const script = [
+    'ulimit -c 0',
+    `ulimit -t ${cpu_seconds}`,
+    ...(data_bytes === undefined ? [] : [`ulimit -d ${data_bytes / 1024}`]),
+    'exec "$@"',
+  ].join('; ');
+  return new Promise((resolve, reject) => {
+    const child = spawn('sh', ['-c', script, 'sh', program, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(cwd === undefined ? {} : { cwd }),
+    });
+    running.add(child);
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on('data', (bytes: Buffer) => out.push(bytes));
+    child.stderr.on('data', (bytes: Buffer) => err.push(bytes));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      running.delete(child);
+      resolve({
+        code: code ?? signal ?? 'nothing',
+        stdout: Buffer.concat(out).toString(),
+        stderr: Buffer.concat(err).toString(),
+      });
+    });
+  });
+}
+
+/** Ends every program still running, calls `discard`, and ends this one as an interrupted one does. */
+export function leaveNothingBehind(discard: () => void): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      for (const child of running) child.kill('SIGKILL');
+      discard();
+      process.exit(130);
+    });
+}
