@@ -1,7 +1,7 @@
 /** `hakmem generate SCENARIO -o FILE.hak`: seeded synthetic traces. */
 import type { Command } from 'commander';
 import { boundaries_bytes } from '../sim/spec.ts';
-import { type GenerateOptions, SyntheticTrace, scenario_names, writeHak } from '../traces/index.ts';
+import { type GenerateOptions, SyntheticTrace, scenario_names, writeLongHak } from '../traces/index.ts';
 import { formatBytes, Progress, print, printJson, UsageError, wholeNumber } from './command.ts';
 import { reported } from './import.ts';
 
@@ -28,7 +28,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-function generate(scenario: string, options: Options): void {
+async function generate(scenario: string, options: Options): Promise<void> {
   const { seed, events, largePermille: large_permille } = options;
   if (!scenario_names.includes(scenario))
     throw new UsageError(`no scenario "${scenario}"; there are ${scenario_names.join(', ')}`);
@@ -37,7 +37,7 @@ function generate(scenario: string, options: Options): void {
   const made: GenerateOptions = { seed, events, large_permille, boundaries_bytes };
   const trace = new SyntheticTrace(scenario, made);
   const progress = new Progress(`generating ${scenario}`, options.progress === true);
-  const statistics = writeHak(
+  const statistics = await writeLongHak(
     options.output,
     reported(trace.chunks(), progress, trace.events),
     trace.columns,

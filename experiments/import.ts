@@ -1,6 +1,6 @@
 /** `hakmem import FILE -o FILE.hak`: another tool's trace as ours. */
 import type { Command } from 'commander';
-import { type Chunk, FileSource, HakTrace, importers, importing, TraceError, writeHak } from '../traces/index.ts';
+import { type Chunk, FileSource, HakTrace, importers, importing, TraceError, writeLongHak } from '../traces/index.ts';
 import { Progress, print, printJson, UsageError, wholeNumber } from './command.ts';
 
 const formats = ['hak', ...importers.map(({ name }) => name)];
@@ -25,7 +25,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-function importTrace(path: string, options: Options): void {
+async function importTrace(path: string, options: Options): Promise<void> {
   const { from, output } = options;
   if (from !== undefined && !formats.includes(from))
     throw new UsageError(`no format "${from}"; there are ${formats.join(', ')}`);
@@ -34,7 +34,7 @@ function importTrace(path: string, options: Options): void {
     if (source.length === 0) throw new TraceError(path, '', 'an empty file; wanted a trace');
     const progress = new Progress(`importing ${path}`, options.progress === true);
     const { columns, chunks, origin } = begin(source, from);
-    const statistics = writeHak(output, reported(someOf(path, chunks()), progress, 0), columns, origin);
+    const statistics = await writeLongHak(output, reported(someOf(path, chunks()), progress, 0), columns, origin);
     progress.finish();
     const { format, dropped, notes } = origin();
     if (options.json) printJson({ path, output, format: format ?? 'hak', dropped, notes, ...statistics });

@@ -1,4 +1,5 @@
 /** `hakmem info TRACE`: what a trace holds. Reads all of it, so that every checksum is verified. */
+import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
 import {
   HakTrace,
@@ -31,7 +32,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-function info(path: string, options: Options): void {
+async function info(path: string, options: Options): Promise<void> {
   const trace = open(path);
   const { origin } = trace;
   const tally = new Tally();
@@ -40,6 +41,8 @@ function info(path: string, options: Options): void {
   for (const chunk of reported(trace.chunks(), progress, trace.statistics.events)) {
     tally.add(chunk);
     profile.add(chunk);
+    // Between two chunks signals are heard.
+    await setImmediate();
   }
   progress.finish();
   const statistics = tally.statistics();

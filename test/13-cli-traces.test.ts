@@ -1,9 +1,11 @@
 /** generate, import and info from a shell's side: exit codes, one line on stderr, and nothing half-written. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { strToU8, zipSync } from 'fflate';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -86,6 +88,17 @@ describe('generate', () => {
     refused('generate', 'edges', '--large-permille', '5', '-o', 'x.hak');
     expect(refused('generate', 'vm', '-o', 'none/x.hak')).toMatch(/none\/x\.hak: cannot be written: no such file/);
     expect(refused('generate', 'vm', '-o', '.')).toMatch(/not a regular file/);
+  });
+
+  test('that is interrupted ends with 130 and leaves nothing', async () => {
+    const child = spawn(process.execPath, [bin, 'generate', 'churn', '--events', '300000000', '-o', 'x.hak'], {
+      cwd: folder,
+    });
+    while (readdirSync(folder).length === 0) await setTimeout(20);
+    child.kill('SIGINT');
+    const [code] = await once(child, 'exit');
+    expect(code).toBe(130);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test('--progress speaks on stderr alone', () => {

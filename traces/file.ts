@@ -12,6 +12,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import type { ByteSink, ByteSource } from './hak.ts';
 import { HakWriter } from './hak.ts';
 import type { Columns } from './importer.ts';
@@ -83,45 +84,71 @@ export function discardUnfinished(): void {
 }
 
 /**
- * Writes `path` through a temporary file beside it, renamed only when `write` returned. Whatever goes wrong, `path` is
- * what it was before.
+ * A file that appears whole or not at all: written beside its path, and renamed by `commit`. Until then, and after
+ * `abandon`, the path is what it was before. Throws TraceError where it cannot be written.
  */
-export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): T {
-  const temporary = `${path}.${process.pid}.tmp`;
-  let descriptor: number;
-  // Renaming over a device, say /dev/null, would replace the device.
-  if (existsSync(path) && !statSync(path).isFile())
-    throw new TraceError(path, '', 'not a regular file; cannot be written');
-  try {
-    descriptor = openSync(temporary, 'w');
-  } catch (error) {
-    throw new TraceError(path, '', `cannot be written: ${reason(error)}`);
+class AtomicFile implements ByteSink {
+  private readonly path: string;
+  private readonly temporary: string;
+  private readonly descriptor: number;
+  private open = true;
+
+  constructor(path: string) {
+    this.path = path;
+    this.temporary = `${path}.${process.pid}.tmp`;
+    // Renaming over a device, say /dev/null, would replace the device.
+    if (existsSync(path) && !statSync(path).isFile())
+      throw new TraceError(path, '', 'not a regular file; cannot be written');
+    this.descriptor = this.attempt(() => openSync(this.temporary, 'w'));
+    unfinished.add(this.temporary);
   }
-  unfinished.add(temporary);
-  let open = true;
-  const attempt = <R>(action: () => R): R => {
+
+  append(bytes: Uint8Array): void {
+    this.attempt(() => writeAll(this.descriptor, bytes, null));
+  }
+
+  rewriteStart(bytes: Uint8Array): void {
+    this.attempt(() => writeAll(this.descriptor, bytes, 0));
+  }
+
+  commit(): void {
+    this.attempt(() => {
+      fsyncSync(this.descriptor);
+      this.close();
+      renameSync(this.temporary, this.path);
+    });
+    unfinished.delete(this.temporary);
+  }
+
+  /** Does nothing after `commit`. */
+  abandon(): void {
+    this.close();
+    if (unfinished.delete(this.temporary)) rmSync(this.temporary, { force: true });
+  }
+
+  private close(): void {
+    if (this.open) closeSync(this.descriptor);
+    this.open = false;
+  }
+
+  private attempt<T>(action: () => T): T {
     try {
       return action();
     } catch (error) {
-      throw new TraceError(path, '', `cannot be written: ${reason(error)}`);
+      throw new TraceError(this.path, '', `cannot be written: ${reason(error)}`);
     }
-  };
+  }
+}
+
+/** Writes `path` by `write`, whole or not at all: whatever goes wrong, `path` is what it was before. */
+export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): T {
+  const file = new AtomicFile(path);
   try {
-    const result = write({
-      append: (bytes) => attempt(() => writeAll(descriptor, bytes, null)),
-      rewriteStart: (bytes) => attempt(() => writeAll(descriptor, bytes, 0)),
-    });
-    attempt(() => {
-      fsyncSync(descriptor);
-      open = false;
-      closeSync(descriptor);
-      renameSync(temporary, path);
-    });
+    const result = write(file);
+    file.commit();
     return result;
   } finally {
-    if (open) closeSync(descriptor);
-    rmSync(temporary, { force: true });
-    unfinished.delete(temporary);
+    file.abandon();
   }
 }
 
@@ -140,6 +167,28 @@ export function writeHak(
     for (const chunk of chunks) writer.add(chunk);
     return writer.finish(originAfter());
   });
+}
+
+/** The same for traces that take long: between two chunks signals are heard, so that Ctrl-C ends it and cleans up. */
+export async function writeLongHak(
+  path: string,
+  chunks: Iterable<Chunk>,
+  columns: Columns,
+  originAfter: () => Origin,
+): Promise<Statistics> {
+  const file = new AtomicFile(path);
+  try {
+    const writer = new HakWriter(path, file, columns);
+    for (const chunk of chunks) {
+      writer.add(chunk);
+      await setImmediate();
+    }
+    const statistics = writer.finish(originAfter());
+    file.commit();
+    return statistics;
+  } finally {
+    file.abandon();
+  }
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number | null): void {

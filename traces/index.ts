@@ -5,7 +5,7 @@ import { ImportedTrace } from './imported.ts';
 import { type Trace, TraceError } from './trace.ts';
 
 export { TraceBuilder } from './builder.ts';
-export { discardUnfinished, FileSource, sha256OfFile, writeAtomically, writeHak } from './file.ts';
+export { discardUnfinished, FileSource, sha256OfFile, writeAtomically, writeHak, writeLongHak } from './file.ts';
 export { type ByteSink, type ByteSource, HakTrace, HakWriter } from './hak.ts';
 export type { Columns, Importer, Importing } from './importer.ts';
 export { importers, importing } from './importers.ts';
