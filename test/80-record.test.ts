@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { open } from '../traces/index.ts';
+import { Recording, readProcesses } from '../traces/recording.ts';
 import { limits, op, type Trace } from '../traces/trace.ts';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -190,6 +191,43 @@ describe('threads', () => {
     expect(main.statistics.threads).toBe(9);
   });
 
+  test('on a machine without a steady processor counter, the monotonic clock gives the same counts and a legal order', () => {
+    const raw = mkdtempSync(join(folder, 'raw-'));
+    const { status } = spawnSync(
+      join(root, 'native', 'build', 'hak-record'),
+      [join(raw, 'report'), program, 'threads', '4'],
+      {
+        env: {
+          ...process.env,
+          HAKMEM_RECORD_PRELOAD: join(root, 'native', 'build', 'libhakmem-record.so'),
+          HAKMEM_RECORD_DIR: raw,
+          HAKMEM_RECORD_CLOCK: 'monotonic',
+        },
+      },
+    );
+    expect(status).toBe(0);
+    const launch = JSON.parse(readFileSync(join(raw, 'report'), 'utf8'));
+    const [main] = readProcesses(raw);
+    const recording = new Recording(main, launch);
+    const live = new Set<number>();
+    let allocations = 0;
+    let last_time_ns = 0;
+    for (const chunk of recording.chunks())
+      for (let row = 0; row < chunk.length; row += 1) {
+        if (chunk.op[row] === op.free && !live.delete(chunk.object[row])) throw new Error(`row ${row} frees nothing`);
+        if (chunk.op[row] < op.realloc) {
+          live.add(chunk.object[row]);
+          if (chunk.op[row] === op.malloc && chunk.size_bytes[row] < 216) allocations += 1;
+        }
+        last_time_ns = chunk.time_ns[row];
+      }
+    expect(allocations).toBe(4 * 30000);
+    const { dropped, process: spent } = recording.origin('');
+    expect(dropped).toBe(0);
+    expect(last_time_ns).toBeGreaterThan(spent!.wall_ns * 0.5);
+    expect(last_time_ns).toBeLessThanOrEqual(spent!.wall_ns * 1.01);
+  });
+
   test('a thousand threads, one after another, have a thousand numbers', () => {
     const { main } = recorded(['short-threads', '1000']);
     const own = sized(main, 5000, 5999);
@@ -239,6 +277,17 @@ describe('processes', () => {
     expect(main.origin.process!.exit).toBe(`signal ${number}`);
     expect(main.origin.process!.wall_ns).toBeGreaterThan(0);
     expect(sized(main, 4000)[0].site).toMatch(/^allocates\+0x/);
+  });
+
+  test('killed at any moment, eight threads leave a trace that can be read', () => {
+    for (const seconds of [0.01, 0.02, 0.03, 0.04]) {
+      const { others } = recorded(['-s', 'KILL', String(seconds), program, 'threads', '8'], [], '/usr/bin/timeout');
+      for (const trace of others) {
+        expect(rows(trace).length).toBe(trace.statistics.events);
+        expect(trace.origin.dropped).toBe(0);
+        expect(trace.origin.notes.filter((note) => note.includes('midst'))).toEqual([]);
+      }
+    }
   });
 
   test('a status other than 0 is said and kept, and the recording is good all the same', () => {

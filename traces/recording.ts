@@ -2,6 +2,7 @@
  * Turns what the recorder wrote into rows: one order over all threads, dense objects, named call sites, touched pages at
  * the row of the allocation they belong to.
  */
+import { getSystemErrorName } from 'node:util';
 import { TraceBuilder } from './builder.ts';
 import { Modules, SiteTable } from './recording-sites.ts';
 import { MergedStreams, type RecordedProcess, readMaps, record_kind, type Stream } from './recording-streams.ts';
@@ -239,7 +240,8 @@ export class Recording {
     const { recorded } = this;
     const missing = this.builder.repaired - this.settled;
     const warnings: (string | false)[] = [
-      recorded.stop_errno !== 0 && `Recording stopped early, with error ${recorded.stop_errno}: the rest is missing.`,
+      recorded.stop_errno !== 0 &&
+        `Recording stopped early (${getSystemErrorName(-recorded.stop_errno)}): the rest is missing.`,
       recorded.lost_events > 0 &&
         `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`,
       missing > 0 && `${missing} frees were missing and inserted before their address was given out again.`,
