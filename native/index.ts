@@ -146,7 +146,18 @@ export async function replayReal(
   const trust = options.trust === true ? ['--trust'] : [];
   const { page_bytes: _, ...parts } = setup.profile;
   const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
-  const args = [path, '--json', '--touch', setup.touch, '--profile', profile.join(','), ...settings, ...log, ...trust];
+  const args = [
+    path,
+    '--json',
+    '--die-with-parent',
+    '--touch',
+    setup.touch,
+    '--profile',
+    profile.join(','),
+    ...settings,
+    ...log,
+    ...trust,
+  ];
   const running = collect(replay_path, args, options.signal);
   const scan = new Scan(setup);
   for (const _ of scan.over(chunks));

@@ -20,7 +20,12 @@ static uint32_t u32(const uint8_t *bytes) {
   return (uint32_t)bytes[0] | ((uint32_t)bytes[1] << 8) | ((uint32_t)bytes[2] << 16) | ((uint32_t)bytes[3] << 24);
 }
 
-static int64_t u64(const uint8_t *bytes) { return (int64_t)u32(bytes) + ((int64_t)u32(bytes + 4) << 32); }
+/* At most 2^53, so that no sum of two overflows: no legal file has more of anything. */
+static int64_t u64(const uint8_t *bytes) {
+  const uint64_t value = (uint64_t)u32(bytes) | ((uint64_t)u32(bytes + 4) << 32);
+  const uint64_t most = UINT64_C(1) << 53;
+  return (int64_t)(value < most ? value : most);
+}
 
 __attribute__((format(printf, 2, 3))) static bool refuse(hak_file *file, const char *format, ...) {
   const int begun = snprintf(file->error, sizeof file->error, "%s: ", file->path);

@@ -3,9 +3,11 @@
  * no Node; is given nothing that the simulator computed. Exit codes: 0 done, 1 a rule was broken, 2 bad usage or input.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "real.h"
@@ -30,6 +32,7 @@ static parameter parameters[] = {
 static const char usage[] =
     "usage: hak-replay FILE.hak [--json] [--mode MODE] [--set param=value]... [--price name=ns]... [--touch MODEL]\n"
     "                  [--kernel real|counted] [--profile KEY=VALUE,...] [--log FROM:TO] [--trust]\n"
+    "                  [--die-with-parent]\n"
     "       hak-replay --probe | --fingerprint\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...) {
@@ -185,6 +188,7 @@ int main(int count, char **words) {
       return putchar('\n') < 0;
     }
     if (strcmp(word, "--json") == 0) json = true;
+    else if (strcmp(word, "--die-with-parent") == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     else if (strcmp(word, "--trust") == 0) trusting = true;
     else if (strcmp(word, "--set") == 0) set(value);
     else if (strcmp(word, "--price") == 0) set_price(value);
