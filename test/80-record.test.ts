@@ -2,11 +2,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { open } from '../traces/index.ts';
 import { Recording, readProcesses } from '../traces/recording.ts';
-import { limits, op, type Trace } from '../traces/trace.ts';
+import { record_kind } from '../traces/recording-streams.ts';
+import { limits, op, op_names, type Trace } from '../traces/trace.ts';
 
 const root = new URL('..', import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-record-'));
@@ -73,6 +74,43 @@ function rows(trace: Trace): Row[] {
         touched_pages: chunk.touched_pages[row],
       });
   return all;
+}
+
+/** A raw recording made by hand: for each thread its events, as time in 4 ns, kind and address. */
+function merged(threads: readonly (readonly (readonly [number, number, number])[])[]) {
+  const raw = join(mkdtempSync(join(folder, 'raw-')), '1.0');
+  mkdirSync(raw);
+  const header_bytes = 4096;
+  const buffer_bytes = 4096;
+  const recorded = Buffer.alloc(4096);
+  recorded.write('HAKPROC1');
+  for (const [word, value] of [1, 1, 0, 0, 2, 4096, header_bytes, buffer_bytes, 1, 0, 1].entries())
+    recorded.writeUInt32LE(value, 8 + word * 4);
+  writeFileSync(join(raw, 'process'), recorded);
+  for (const [index, events] of threads.entries()) {
+    const stream = Buffer.alloc(header_bytes + buffer_bytes);
+    stream.write('HAKSTRM1');
+    let at = header_bytes;
+    const word = (value: bigint) => {
+      at = stream.writeBigUInt64LE(value, at);
+    };
+    word((BigInt(index + 1) << 4n) | BigInt(record_kind.thread));
+    for (const [time, kind, block] of events) {
+      word((BigInt(time) << 4n) | BigInt(record_kind.time));
+      word((BigInt(block) << 16n) | BigInt(kind));
+      if (kind > record_kind.realloc) continue;
+      word(100n);
+      word(0x1234n);
+    }
+    writeFileSync(join(raw, `stream.${index}`), stream);
+  }
+  const launch = { pid: 0, failure: '', status: 0, signal: 0, wall_ns: 0, user_ns: 0, sys_ns: 0, faults: 0 };
+  const [only] = readProcesses(dirname(raw));
+  const recording = new Recording(only, { ...launch, resident_peak_bytes: 0, tsc: 0, tsc_ns: 0 });
+  const kinds: string[] = [];
+  for (const chunk of recording.chunks())
+    for (const kind of chunk.op.subarray(0, chunk.length)) kinds.push(op_names[kind]);
+  return { kinds, origin: recording.origin('') };
 }
 
 const sized = (trace: Trace, low: number, high = low) =>
@@ -226,6 +264,87 @@ describe('threads', () => {
     expect(dropped).toBe(0);
     expect(last_time_ns).toBeGreaterThan(spent!.wall_ns * 0.5);
     expect(last_time_ns).toBeLessThanOrEqual(spent!.wall_ns * 1.01);
+  });
+
+  describe('two threads whose clocks came out the wrong way round', () => {
+    const { malloc, realloc, free } = record_kind;
+    const move = record_kind.move;
+    const a = 0x7f0000001000;
+    const b = 0x7f0000002000;
+
+    test('a free that stands before its allocation follows it', () => {
+      const { kinds, origin } = merged([[[5, malloc, a]], [[5, free, a]]]);
+      expect(kinds).toEqual(['malloc', 'free']);
+      expect(origin.dropped).toBe(0);
+      expect(origin.notes[0]).toMatch(/^1 pairs of events/);
+    });
+
+    test('an allocation that stands before the free of its address follows it', () => {
+      const { kinds, origin } = merged([
+        [
+          [1, malloc, a],
+          [9, free, a],
+        ],
+        [
+          [8, malloc, a],
+          [20, free, a],
+        ],
+      ]);
+      expect(kinds).toEqual(['malloc', 'free', 'malloc', 'free']);
+      expect(origin.dropped).toBe(0);
+      expect(origin.notes[0]).toMatch(/^1 pairs of events/);
+    });
+
+    test('a realloc that stands before the allocation of its block is one all the same', () => {
+      const { kinds, origin } = merged([
+        [[5, malloc, a]],
+        [
+          [5, move, a],
+          [7, realloc, b],
+          [9, free, b],
+        ],
+      ]);
+      expect(kinds).toEqual(['malloc', 'realloc', 'free']);
+      expect(origin.notes[0]).toMatch(/^1 pairs of events/);
+    });
+
+    test('an address that one thread is moving away from may be given out to another meanwhile', () => {
+      const { kinds, origin } = merged([
+        [
+          [1, malloc, a],
+          [5, move, a],
+          [50, realloc, b],
+          [60, free, b],
+        ],
+        [
+          [20, malloc, a],
+          [70, free, a],
+        ],
+      ]);
+      expect(kinds).toEqual(['malloc', 'malloc', 'realloc', 'free', 'free']);
+      expect(origin.notes).toEqual([]);
+    });
+
+    test('apart by more than a clock can err, a free is dropped and a missing one inserted, and both are said', () => {
+      const late = 100_000;
+      const { kinds, origin } = merged([
+        [
+          [1, free, b],
+          [2, malloc, a],
+          [late, free, a],
+        ],
+        [
+          [3, malloc, a],
+          [late, malloc, b],
+        ],
+      ]);
+      expect(kinds).toEqual(['malloc', 'free', 'malloc', 'free', 'malloc']);
+      expect(origin.dropped).toBe(1);
+      expect(origin.notes).toEqual([
+        '1 frees of blocks that were never seen allocated were dropped.',
+        '1 frees were missing and inserted before their address was given out again.',
+      ]);
+    });
   });
 
   test('a thousand threads, one after another, have a thousand numbers', () => {
