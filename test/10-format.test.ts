@@ -196,6 +196,17 @@ describe('damage', () => {
   });
 });
 
+test('a frame that differs from its entry in the seek index is refused, in each field', () => {
+  const whole = forge({});
+  for (const offset of [68, 72, 80]) {
+    const bytes = whole.slice();
+    bytes[offset] += 1;
+    expect(refusal(() => readAll(seal(bytes)))).toMatch(
+      /chunk 0 at byte 64: its events are not those the seek index names/,
+    );
+  }
+});
+
 /** A chunk of one event each row: streams in file order. */
 const streamsOf = (
   parts: Partial<Record<'runs' | 'ops' | 'sizes' | 'refs' | 'aligns' | 'sites' | 'times' | 'touched', number[]>>,

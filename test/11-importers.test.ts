@@ -259,6 +259,13 @@ describe('zip', () => {
     }
   });
 
+  test('an archive whose text was changed, though every line is still one, is refused by its checksum', () => {
+    const whole = zipSync({ 'a.txt': strToU8('1: malloc 0x10 1000\n') }, { level: 0 });
+    // Behind the 30 bytes of its header and its name: the first digit of the size.
+    whole[30 + 'a.txt'.length + '1: malloc 0x10 '.length] = '9'.charCodeAt(0);
+    expect(refusal(whole)).toMatch(/a\.txt does not match the size and checksum in its zip directory/);
+  });
+
   test('a bomb is refused while it goes off, not after it filled the memory', () => {
     const bomb = zipSync({ 'a.txt': new Uint8Array(200 * 2 ** 20).fill(49) }, { level: 9 });
     expect(bomb.length).toBeLessThan(2 ** 20);
