@@ -17,6 +17,8 @@ interface Block {
   readonly pages: number;
   /** Site slot and class, or null where BigCache does not take the block. */
   readonly ring: string | null;
+  /** False after a realloc or for a block aligned beyond a page: only its bytes count. */
+  readonly followed: boolean;
 }
 
 /** Frees of one site slot and class that no allocation used up. */
@@ -30,13 +32,15 @@ export class Eligibility {
   private readonly config: Config;
   private readonly threshold_bytes: number;
   private readonly counts: Record<Feature, number> = { bigcache: 0, batch: 0, hot: 0, warm: 0, kept: 0, thp: 0 };
-  private readonly live = new Map<number, Block | null>();
+  private readonly live = new Map<number, Block>();
   /** By slot: whether `live` has it. Most objects are small, and a Map is slow to say no. */
   private mapped = new Uint8Array(1024);
   private readonly rings = new Map<string, Ring>();
   /** Bytes ever freed at the last uncached free of so many pages. */
   private readonly freed_at = new Map<number, number>();
   private freed_bytes = 0;
+  /** A block that is not followed was freed: some ring may hold it. */
+  private freed_unseen = false;
 
   constructor(config: Config) {
     this.config = config;
@@ -60,16 +64,14 @@ export class Eligibility {
         live.set(slot, this.allocate(size_bytes[row], align[row], site[row]));
         continue;
       }
-      if (this.mapped[slot] === 0) continue;
-      const block = live.get(slot)!;
       if (kind === op.realloc) {
-        // A realloc may move; its bytes count as freed, and the block is followed no further.
-        this.freed_bytes += 2 * Math.max(size_bytes[row], block?.size_bytes ?? 0);
-        live.set(slot, null);
-      } else {
+        if (this.mapped[slot] === 0 && size_bytes[row] < threshold_bytes) continue;
+        this.mapped[slot] = 1;
+        live.set(slot, this.reallocate(live.get(slot), size_bytes[row], site[row]));
+      } else if (this.mapped[slot] === 1) {
         this.mapped[slot] = 0;
+        this.free(live.get(slot)!);
         live.delete(slot);
-        if (block !== null) this.free(block);
       }
     }
   }
@@ -96,17 +98,21 @@ export class Eligibility {
     this.mapped = wider;
   }
 
-  private allocate(size_bytes: number, align: number, site: number): Block | null {
+  private allocate(size_bytes: number, align: number, site: number): Block {
     const { config, counts } = this;
-    if (align > page_bytes) return null;
     const at = this.classOf(size_bytes);
-    const mapped_bytes =
-      at >= 0 && config.bigcache_round === 1 ? class_bytes[at] : Math.ceil(size_bytes / page_bytes) * page_bytes;
-    const pages = mapped_bytes / page_bytes;
+    const pages = this.pagesOf(size_bytes, at);
+    const mapped_bytes = pages * page_bytes;
+    if (align > page_bytes) return { size_bytes, pages, ring: null, followed: false };
     if (config.thp_policy === thp_on || (config.thp_policy !== thp_off && mapped_bytes >= config.thp_from_bytes))
       counts.thp += 1;
-    const key = config.bigcache_site_keyed === 1 ? mix32(site) & (config.bigcache_slots - 1) : 0;
+    const key = this.keyOf(site);
     const name = at >= 0 ? `${key} ${at}` : null;
+    // Too small to be looked up in BigCache, though its block may be of a class.
+    if (name !== null && size_bytes < config.bigcache_from_bytes)
+      return { size_bytes, pages, ring: name, followed: true };
+    if (config.bigcache_round === 0 && config.bigcache === 1 && this.assumeTaken(key, size_bytes))
+      return { size_bytes, pages, ring: null, followed: false };
     const ring = name === null ? undefined : this.rings.get(name);
     if (ring !== undefined && ring.unused > 0 && config.bigcache_round === 1) {
       counts.bigcache += 1;
@@ -116,11 +122,54 @@ export class Eligibility {
       if (freed_at !== undefined && this.freed_bytes - freed_at <= config.kept_bytes_max) counts.kept += 1;
       this.freed_at.delete(pages);
     }
-    return { size_bytes, pages, ring: name };
+    return { size_bytes, pages, ring: name, followed: true };
+  }
+
+  /** A realloc may move: its bytes count as freed, it may have taken a cached block, and is followed no further. */
+  private reallocate(before: Block | undefined, size_bytes: number, site: number): Block {
+    this.assumeTaken(this.keyOf(site), size_bytes);
+    const pages = Math.max(before?.pages ?? 0, this.pagesOf(size_bytes, this.classOf(size_bytes)));
+    this.freed_bytes += 2 * pages * page_bytes;
+    this.freed_unseen = true;
+    return { size_bytes, pages, ring: null, followed: false };
+  }
+
+  private keyOf(site: number): number {
+    const { config } = this;
+    return config.bigcache_site_keyed === 1 ? mix32(site) & (config.bigcache_slots - 1) : 0;
+  }
+
+  private pagesOf(size_bytes: number, at: number): number {
+    const rounded = at >= 0 && this.config.bigcache_round === 1;
+    return rounded ? class_bytes[at] / page_bytes : Math.ceil(size_bytes / page_bytes);
+  }
+
+  /**
+   * Without rounding a lookup takes from the class below or from the class above: as if from both, for a lower bound.
+   * Returns true where it may have found a block, which then is of another size than was asked for.
+   */
+  private assumeTaken(key: number, size_bytes: number): boolean {
+    const { bigcache_from_bytes, bigcache_round } = this.config;
+    if (size_bytes < bigcache_from_bytes) return false;
+    const below = bigcache_round === 1 ? -1 : class_bytes.findLastIndex((each) => each <= size_bytes);
+    const above = class_bytes.findIndex((each) => each >= size_bytes);
+    let found = this.freed_unseen;
+    for (const at of new Set([below, above])) {
+      const ring = this.rings.get(`${key} ${at}`);
+      if (ring === undefined) continue;
+      found = true;
+      if (ring.unused > 0) ring.unused -= 1;
+    }
+    return found;
   }
 
   private free(block: Block): void {
     const bytes = block.pages * page_bytes;
+    if (!block.followed) {
+      this.freed_unseen = true;
+      this.freed_bytes += 2 * bytes;
+      return;
+    }
     if (block.ring === null) {
       this.freed_at.set(block.pages, this.freed_bytes);
       this.freed_bytes += 2 * bytes;
