@@ -1,0 +1,304 @@
+/**
+ * The policy over random traces and configurations: what must hold after every event, and that the C core and the real
+ * kernel agree. HAKMEM_RUNS sets how many cases a property tries (default 60).
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, test } from 'vitest';
+import { probeProfile, replay as replayCore, replayReal } from '../native/index.ts';
+import { configOf } from '../sim/config.ts';
+import { thermalClass } from '../sim/decide/thermal.ts';
+import { Replay, replay, type Setup } from '../sim/replay.ts';
+import { firstDifference, type Result, silentFeatures } from '../sim/result.ts';
+import { type Config, default_profile, enums, mode_names, params, prices } from '../sim/spec.ts';
+import { writeHak } from '../traces/file.ts';
+import { open } from '../traces/index.ts';
+import { type Chunk, copyChunk, originOf } from '../traces/trace.ts';
+import {
+  anyConfig,
+  anyIntents,
+  anyProfile,
+  anySize,
+  anyTouch,
+  anyUsualConfig,
+  legalTrace,
+  unusual,
+} from './arbitrary.ts';
+import { Checked } from './invariants.ts';
+
+const MiB = 2 ** 20;
+const numRuns = Number(process.env.HAKMEM_RUNS ?? 60);
+const probed = probeProfile();
+const temporary = mkdtempSync(join(tmpdir(), 'hakmem-properties-'));
+afterAll(() => rmSync(temporary, { recursive: true }));
+
+const anySetup: fc.Arbitrary<Setup> = fc
+  .record({ config: anyUsualConfig, profile: anyProfile, touch: anyTouch })
+  .map((drawn) => ({ ...drawn, prices, seed: 1 }));
+
+const setupOf = (settings: Partial<Config> = {}): Setup => ({
+  config: configOf('BALANCED', settings),
+  prices,
+  profile: default_profile,
+  touch: 'page',
+  seed: 1,
+});
+
+describe('after every event of any trace, under any configuration', () => {
+  test('blocks, pages, areas, batch and placement are what a plain recount says (I1-I12, I15, I16, I23, I30, I34, I42)', () => {
+    let finished = 0;
+    fc.assert(
+      fc.property(anyIntents, anySetup, (intents, setup) => {
+        if (new Checked(setup).run(legalTrace(intents))) finished += 1;
+      }),
+      { numRuns },
+    );
+    expect(finished).toBeGreaterThan(numRuns / 2);
+  });
+
+  test('every feature that had work did some (I36, I41)', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, (intents, setup) => {
+        const result = replay(legalTrace(intents), setup);
+        if (result.violation === null) expect(silentFeatures(result.liveness)).toEqual([]);
+      }),
+      { numRuns: numRuns * 4 },
+    );
+  });
+
+  test('counts add up at the end (I12, I28, I34)', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, (intents, setup) => {
+        const chunks = legalTrace(intents);
+        const result = replay(chunks, setup);
+        if (result.violation !== null) return;
+        expect(result.events).toBe(chunks.reduce((total, { length }) => total + length, 0));
+        expect(result.batch.pending).toBe(0);
+        expect(result.batch.added - result.batch.withdrawn >= result.batch.flushes).toBe(true);
+        const resident = result.checkpoints.map(({ resident_bytes }) => resident_bytes);
+        expect(result.resident_bytes.peak).toBe(Math.max(...resident));
+        expect(result.resident_bytes.end).toBe(resident.at(-1));
+        expect(result.resident_bytes.peak).toBeLessThanOrEqual(result.mapped_bytes.peak);
+        expect(result.time_ns.total).toBe(result.time_ns.allocate! + result.time_ns.free! + result.time_ns.fault!);
+        expect(result.latency_ns.p50!).toBeLessThanOrEqual(result.latency_ns.p99!);
+        expect(result.latency_ns.p999!).toBeLessThanOrEqual(result.latency_ns.max!);
+      }),
+      { numRuns },
+    );
+  });
+});
+
+describe('the same trace and configuration', () => {
+  test('give the same result again, whatever the seed, the chunks, the log and who watches (I24, I25)', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, fc.integer({ min: 1, max: 40 }), (intents, setup, chunk_events) => {
+        const once = replay(legalTrace(intents), setup);
+        expect(replay(legalTrace(intents), { ...setup, seed: 99 })).toEqual(once);
+        const watched: number[] = [];
+        const logged = replay(legalTrace(intents, chunk_events), { ...setup, log: { from: 3, to: 9 } }, (events) =>
+          watched.push(events),
+        );
+        expect(comparable({ ...logged, log: [] })).toEqual(comparable(once));
+        expect(logged.log.map(({ event }) => event)).toEqual([3, 4, 5, 6, 7, 8].filter((event) => event < once.events));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('survive the way through a .hak file (I38)', () => {
+    fc.assert(
+      fc.property(anyIntents, (intents) => {
+        const chunks = legalTrace(intents);
+        if (chunks.length === 0) return;
+        const read = [...open(written(chunks)).chunks()].map(copyChunk);
+        for (const column of ['op', 'object', 'size_bytes', 'align', 'site', 'touched_pages'] as const)
+          expect(read[0][column]).toEqual(copyChunk(chunks[0])[column]);
+      }),
+      { numRuns: Math.ceil(numRuns / 3) },
+    );
+  });
+});
+
+describe('the C core with the counted kernel', () => {
+  test('takes the same decisions and counts the same, for any profile, touch model and configuration (I24, I31-I33)', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyIntents, anySetup, async (intents, setup) => {
+        const chunks = legalTrace(intents);
+        expect(firstDifference(replay(chunks, setup), await replayCore(chunks, setup), 'kernel')).toBeNull();
+      }),
+      { numRuns: numRuns * 5 },
+    );
+  });
+
+  test('prices every call alike: the whole result is equal', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyIntents, anySetup, async (intents, setup) => {
+        const chunks = legalTrace(intents, 16);
+        const logged = { ...setup, log: { from: 0, to: 500 } };
+        expect(comparable(await replayCore(chunks, logged))).toEqual(comparable(replay(chunks, logged)));
+      }),
+      { numRuns },
+    );
+  });
+
+  test.each([
+    'legacy_order',
+    'legacy_eviction_frees',
+    'legacy_undersized',
+    'legacy_stale_advice',
+    'legacy_header',
+  ] as const)('has the same bug under %s', async (bug) => {
+    await fc.assert(
+      fc.asyncProperty(anyIntents, anySetup, async (intents, setup) => {
+        const chunks = legalTrace(intents);
+        const buggy = { ...setup, config: { ...setup.config, [bug]: 1 } };
+        expect(firstDifference(replay(chunks, buggy), await replayCore(chunks, buggy), 'kernel')).toBeNull();
+      }),
+      { numRuns },
+    );
+  });
+});
+
+describe.skipIf(probed === null)('the real kernel', () => {
+  test('does what the page model says, fault for fault and page for page (I14, I15, I31-I33)', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyIntents, anyConfig, anyTouch, async (intents, drawn, touch) => {
+        const chunks = legalTrace(intents);
+        if (chunks.length === 0) return;
+        // A huge page that two blocks share: see the known gap below.
+        const shares = drawn.thp_policy !== 0 && (drawn.thp_policy === 1 || drawn.thp_from_bytes < 2 * MiB);
+        const config = shares ? { ...drawn, warm_from_bytes: drawn.cold_from_bytes } : drawn;
+        const setup: Setup = { config, prices, profile: probed!, touch, seed: 1 };
+        const real = await replayReal(written(chunks), chunks, setup);
+        expect(
+          firstDifference(replay(chunks, setup), real.result, 'kernel'),
+          JSON.stringify(unusual(config)),
+        ).toBeNull();
+      }),
+      { numRuns: Math.ceil(numRuns / 2) },
+    );
+  });
+});
+
+describe('a feature that is not used changes nothing (I26)', () => {
+  test('MINIMAL makes no call but mmap and munmap, one for each block (I23)', () => {
+    fc.assert(
+      fc.property(anyIntents, anyTouch, (intents, touch) => {
+        const { syscalls, batch, bigcache, mapped_bytes } = replay(legalTrace(intents), {
+          ...setupOf(),
+          config: configOf('MINIMAL', {}),
+          touch,
+        });
+        const { mmap, munmap, ...rest } = syscalls;
+        expect(Object.values(rest).every((count) => count === 0)).toBe(true);
+        expect(munmap).toBeLessThanOrEqual(mmap);
+        expect([batch.added, bigcache.hits, bigcache.misses]).toEqual([0, 0, 0]);
+        expect(mmap === munmap).toBe(mapped_bytes.end === 0);
+      }),
+      { numRuns },
+    );
+  });
+
+  test('how a flush is made leaves everything but the calls as it was', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, (intents, setup) => {
+        const of = (batch_vectored: number) =>
+          replay(legalTrace(intents), { ...setup, config: { ...setup.config, batch_vectored } });
+        const [loop, vector] = [of(0), of(1)];
+        for (const field of [
+          'bigcache',
+          'batch',
+          'thermal',
+          'kept',
+          'faults',
+          'resident_bytes',
+          'areas',
+          'violation',
+        ] as const)
+          expect(vector[field]).toEqual(loop[field]);
+        expect(vector.syscalls.process_madvise).toBeLessThanOrEqual(vector.batch.flushes * 4);
+        expect(vector.syscalls.mmap).toBe(loop.syscalls.mmap);
+      }),
+      { numRuns },
+    );
+  });
+
+  test('huge pages change neither what is cached nor what is batched nor what is kept', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, (intents, setup) => {
+        const of = (thp_policy: number) =>
+          replay(legalTrace(intents), {
+            ...setup,
+            config: { ...setup.config, thp_policy, region_bytes: params.region_bytes.value },
+          });
+        const [off, on] = [of(0), of(1)];
+        for (const field of ['bigcache', 'batch', 'thermal', 'kept', 'heap', 'mapped_bytes'] as const)
+          expect(on[field]).toEqual(off[field]);
+      }),
+      { numRuns },
+    );
+  });
+});
+
+describe('thermal classes (I30)', () => {
+  test('are a function of the size alone, and each begins at its own byte', () => {
+    const { config } = setupOf();
+    const of = (bytes: number) => enums.thermal[thermalClass(config, bytes)];
+    expect([MiB - 1, MiB, 2 * MiB - 1, 2 * MiB].map(of)).toEqual(['hot', 'warm', 'warm', 'cold']);
+    fc.assert(
+      fc.property(anySize, anySize, (a, b) => {
+        expect(thermalClass(config, Math.min(a, b))).toBeLessThanOrEqual(thermalClass(config, Math.max(a, b)));
+      }),
+      { numRuns: numRuns * 4 },
+    );
+  });
+});
+
+describe('every mode', () => {
+  test.each(mode_names)('%s agrees with the C core and breaks no rule', async (mode) => {
+    await fc.assert(
+      fc.asyncProperty(anyIntents, anyTouch, async (intents, touch) => {
+        const chunks = legalTrace(intents);
+        const setup = { ...setupOf(), config: configOf(mode, { checkpoint_events: 10 }), touch };
+        new Checked(setup).run(chunks);
+        expect(firstDifference(replay(chunks, setup), await replayCore(chunks, setup), 'kernel')).toBeNull();
+      }),
+      { numRuns: Math.ceil(numRuns / 3) },
+    );
+  });
+});
+
+describe('a replay in steps', () => {
+  test('partitions the trace: no event is lost or counted twice (I29)', () => {
+    fc.assert(
+      fc.property(anyIntents, anySetup, fc.integer({ min: 1, max: 30 }), (intents, setup, chunk_events) => {
+        const run = new Replay(setup);
+        for (const chunk of legalTrace(intents, chunk_events)) run.feed(chunk);
+        const result = run.finish();
+        const { checkpoint_events } = setup.config;
+        const marks = result.checkpoints.slice(0, -1).map(({ events }) => events);
+        expect(marks).toEqual(marks.map((_, at) => (at + 1) * checkpoint_events));
+        expect(result.checkpoints.at(-1)!.events).toBe(result.events);
+      }),
+      { numRuns },
+    );
+  });
+});
+
+/** What is counted from the trace alone goes to the end of a chunk, whose end lies elsewhere after a rule was broken. */
+function comparable(result: Result): Partial<Result> {
+  if (result.violation === null) return result;
+  const { liveness: _liveness, score: _score, ...rest } = result;
+  return rest;
+}
+
+function written(chunks: readonly Chunk[]): string {
+  const path = join(temporary, 'trace.hak');
+  const sites = Array.from({ length: 8 }, (_, at) => ({ hash: `${at}`.padStart(16, '0'), name: null }));
+  writeHak(path, chunks, { time: false, sites: true, touch: true }, () =>
+    originOf('generated', { has_sites: true, sites }),
+  );
+  return path;
+}
