@@ -1,5 +1,6 @@
 /** The .hak file: what is written is what is read, and nothing else is ever read. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -465,7 +466,11 @@ describe('the writer refuses', () => {
 
   test('to write over what is no regular file', () => {
     const write = (path: string) => () => writeHak(path, [], all_columns, () => test_origin);
-    expect(refusal(write('/dev/null'), '/dev/null')).toMatch(/not a regular file/);
+    // A pipe of our own, never /dev/null: a writer that fails this test replaces what it is given.
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect(refusal(write(pipe), pipe)).toMatch(/not a regular file/);
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
     expect(refusal(write(folder), folder)).toMatch(/not a regular file/);
     expect(refusal(write(join(folder, 'none', 'x.hak')), join(folder, 'none', 'x.hak'))).toMatch(/no such file/);
   });
