@@ -34,13 +34,14 @@ const native = {
   extra: [],
 };
 
-/** Builds what is stale. Throws where TypeScript does not compile. */
-export function build() {
-  if (fresh(typescript) && (fresh(native) || !hasCompiler())) return;
+/** Builds what is stale, or of it the TypeScript alone. Throws where something does not compile. */
+export function build(typescript_only = false) {
+  const native_too = !typescript_only && hasCompiler();
+  if (fresh(typescript) && (fresh(native) || !native_too)) return;
   const release = takeLock();
   try {
     if (!fresh(typescript)) buildTypescript();
-    if (!fresh(native) && hasCompiler()) buildNative();
+    if (native_too && !fresh(native)) buildNative();
   } finally {
     release();
   }
@@ -134,7 +135,7 @@ function alive(pid) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    build();
+    build(process.argv.includes('--typescript'));
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;

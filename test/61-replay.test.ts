@@ -118,7 +118,15 @@ describe('replay', () => {
     const { status, stdout, stderr } = hakmem('replay', trace, '--profile', path, '--json');
     expect(status).toBe(1);
     expect(stderr).toMatch(/^hakmem: unchecked: preconditions do not hold: profile/);
-    expect(JSON.parse(stdout).check).toMatchObject({ verdict: 'unchecked', decisions_equal: true });
+    const { check } = JSON.parse(stdout);
+    expect(check).toMatchObject({ verdict: 'unchecked', decisions_equal: true });
+    // Found again with a log in both halves: the very event, with both states.
+    const { event, field, sim, native } = check.first_difference;
+    expect(field).toMatch(/^state\./);
+    expect(check.states.sim.event).toBe(event);
+    expect(check.states.native.event).toBe(event);
+    expect(check.states.sim.state[field.slice(6)]).toBe(sim);
+    expect(check.states.native.state[field.slice(6)]).toBe(native);
   });
 
   test('a bug of the original stops the run by the name of its rule, exit code 1', () => {

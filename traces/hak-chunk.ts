@@ -24,11 +24,24 @@ export const layout = {
   hint_distance_max: 30,
   hint_same_distance: 31,
   hint_thread_max: 30,
-  recents: 3,
+  hint_successor: 31,
+  /** What followed a size last time, by a hash of the size: this many remembered. */
+  successors: 256,
+  successor_multiplier: 0x9e3779b1,
+  successor_shift: 24,
   size_unit_bytes: 8,
 } as const;
 
-const recent_mask = 3;
+/** The sizes a hint can name. */
+interface RecentSizes {
+  last: number;
+  before: number;
+  readonly successors: Float64Array;
+}
+
+function successorSlot(size_bytes: number): number {
+  return Math.imul(size_bytes, layout.successor_multiplier) >>> layout.successor_shift;
+}
 
 export class ChunkEncoder {
   private readonly flags: number;
@@ -63,8 +76,7 @@ export class ChunkEncoder {
     const snapshot = this.snapshot();
     this.last_index.fill(-1);
     this.thread = -1;
-    const recent = [0, 0, 0, 0];
-    let recent_at = 0;
+    const recent: RecentSizes = { last: 0, before: 0, successors: new Float64Array(layout.successors) };
     let index = 0;
     let same_distance = 0;
     let last_touched = -1;
@@ -111,9 +123,10 @@ export class ChunkEncoder {
         } else {
           throw refuse(path, chunk, row, `operation ${kind}; operations are 0 to ${op.free}`);
         }
-        ops.byte(kind | (this.sizeHint(size_bytes, recent, recent_at) << 3));
-        recent[recent_at & recent_mask] = size_bytes;
-        recent_at += 1;
+        ops.byte(kind | (this.sizeHint(size_bytes, recent) << 3));
+        recent.successors[successorSlot(recent.last)] = size_bytes;
+        recent.before = recent.last;
+        recent.last = size_bytes;
         if (kind === op.realloc) {
           const allocated = this.last_index[slot];
           this.reference(slot, allocated < 0 ? 0 : index - allocated);
@@ -165,14 +178,14 @@ export class ChunkEncoder {
     return near;
   }
 
-  private sizeHint(size_bytes: number, recent: readonly number[], recent_at: number): number {
+  private sizeHint(size_bytes: number, recent: RecentSizes): number {
     if (size_bytes > 0 && size_bytes % layout.size_unit_bytes === 0) {
       const units = size_bytes / layout.size_unit_bytes;
       if (units <= layout.hint_size_max) return units;
     }
-    for (let back = 1; back <= layout.recents; back += 1)
-      if (recent_at >= back && recent[(recent_at - back) & recent_mask] === size_bytes)
-        return layout.hint_recent_first + back - 1;
+    if (size_bytes === recent.last) return layout.hint_recent_first;
+    if (size_bytes === recent.before) return layout.hint_recent_first + 1;
+    if (size_bytes === recent.successors[successorSlot(recent.last)]) return layout.hint_successor;
     this.sizes.varint(size_bytes);
     return layout.hint_escape;
   }
@@ -220,6 +233,7 @@ export class ChunkDecoder {
   private readonly free_slots: Uint32Array;
   private free_count = 0;
   private readonly slot_at: Uint32Array;
+  private readonly successors: Float64Array;
   private started = false;
   private last_time_ns = 0;
 
@@ -232,6 +246,7 @@ export class ChunkDecoder {
     this.live = new Uint8Array(objects);
     this.free_slots = new Uint32Array(objects);
     this.slot_at = new Uint32Array(chunk_events);
+    this.successors = new Float64Array(layout.successors);
   }
 
   /** Forgets what came before: the next chunk need not follow the last. */
@@ -301,7 +316,7 @@ export class ChunkDecoder {
     let same_distance = 0;
     let recent_1 = 0;
     let recent_2 = 0;
-    let recent_3 = 0;
+    const successors = this.successors.fill(0);
     for (let row = 0; row < events; row += 1) {
       if (at >= end) throw this.broken(first_event + row, 'too few operations for its chunk');
       let byte = bytes[at];
@@ -385,8 +400,8 @@ export class ChunkDecoder {
         } else if (hint <= hint_size_max) size_bytes = hint * layout.size_unit_bytes;
         else if (hint === hint_recent_first) size_bytes = recent_1;
         else if (hint === hint_recent_first + 1) size_bytes = recent_2;
-        else size_bytes = recent_3;
-        recent_3 = recent_2;
+        else size_bytes = successors[successorSlot(recent_1)];
+        successors[successorSlot(recent_1)] = size_bytes;
         recent_2 = recent_1;
         recent_1 = size_bytes;
         size_column[row] = size_bytes;

@@ -175,6 +175,10 @@ static bool restore(hak_file *file, reader *runs, int64_t first_event) {
   return true;
 }
 
+static uint32_t successor_slot(int64_t size_bytes) {
+  return ((uint32_t)size_bytes * (uint32_t)HAK_LAYOUT_SUCCESSOR_MULTIPLIER) >> HAK_LAYOUT_SUCCESSOR_SHIFT;
+}
+
 static bool decode(hak_file *file, const uint8_t *payload, size_t length, int64_t first_event, int64_t events) {
   reader all = {payload, payload + length, false};
   reader stream[streams];
@@ -190,7 +194,9 @@ static bool decode(hak_file *file, const uint8_t *payload, size_t length, int64_
   int64_t index = 0;
   int64_t thread = 0;
   int64_t same_distance = 0;
-  int64_t recent[HAK_LAYOUT_RECENTS] = {0};
+  int64_t last = 0;
+  int64_t before_last = 0;
+  int64_t successors[HAK_LAYOUT_SUCCESSORS] = {0};
   const int64_t objects = file->objects;
   memset(file->touched, 0xff, (size_t)events * 4);
   for (int64_t row = 0; row < events; row += 1) {
@@ -232,13 +238,15 @@ static bool decode(hak_file *file, const uint8_t *payload, size_t length, int64_
         size_bytes = varint(&stream[s_sizes]);
       else if (hint <= HAK_LAYOUT_HINT_SIZE_MAX)
         size_bytes = hint * HAK_LAYOUT_SIZE_UNIT_BYTES;
+      else if (hint == HAK_LAYOUT_HINT_RECENT_FIRST)
+        size_bytes = last;
       else
-        size_bytes = recent[hint - HAK_LAYOUT_HINT_RECENT_FIRST];
+        size_bytes = hint == HAK_LAYOUT_HINT_SUCCESSOR ? successors[successor_slot(last)] : before_last;
       if (size_bytes >= HAK_LIMIT_SIZE_BYTES)
         return refuse(file, "event %lld: a size of %lld bytes; sizes are below 2^47", (long long)(first_event + row), (long long)size_bytes);
-      recent[2] = recent[1];
-      recent[1] = recent[0];
-      recent[0] = size_bytes;
+      successors[successor_slot(last)] = size_bytes;
+      before_last = last;
+      last = size_bytes;
       if (kind == HAK_OP_REALLOC) {
         const int64_t reference = varint(&stream[s_frees]);
         if (reference % 2 == 1)

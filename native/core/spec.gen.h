@@ -1,7 +1,7 @@
 /* Generated from sim/spec.ts by `npm run gen`. Do not edit. */
 #pragma once
 #include <stdint.h>
-#define HAK_SPEC_FINGERPRINT "b86ee4b306a0e99f"
+#define HAK_SPEC_FINGERPRINT "9dcf52b32a150e6c"
 
 /* X(name, default, min, max, words): units and reasons are in sim/spec.ts. */
 #define HAK_PARAMS(X) \
@@ -107,7 +107,10 @@
 #define HAK_LAYOUT_HINT_DISTANCE_MAX INT64_C(30)
 #define HAK_LAYOUT_HINT_SAME_DISTANCE INT64_C(31)
 #define HAK_LAYOUT_HINT_THREAD_MAX INT64_C(30)
-#define HAK_LAYOUT_RECENTS INT64_C(3)
+#define HAK_LAYOUT_HINT_SUCCESSOR INT64_C(31)
+#define HAK_LAYOUT_SUCCESSORS INT64_C(256)
+#define HAK_LAYOUT_SUCCESSOR_MULTIPLIER INT64_C(2654435761)
+#define HAK_LAYOUT_SUCCESSOR_SHIFT INT64_C(24)
 #define HAK_LAYOUT_SIZE_UNIT_BYTES INT64_C(8)
 #define HAK_OP_MALLOC INT64_C(0)
 #define HAK_OP_CALLOC INT64_C(1)
