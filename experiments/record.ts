@@ -1,6 +1,18 @@
 /** `hakmem record`: runs a program under the recorder and writes a trace for each process that it became or started. */
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +20,7 @@ import type { Command } from 'commander';
 import { writeHak } from '../traces/file.ts';
 import { type Launch, type RecordedProcess, Recording, readProcesses } from '../traces/recording.ts';
 import type { Chunk, Origin, Statistics } from '../traces/trace.ts';
-import { CheckFailed, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
+import { CheckFailed, exit_codes, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
 
 interface RecordOptions {
   readonly output?: string;
@@ -63,8 +75,7 @@ async function record(name: string, args: readonly string[], options: RecordOpti
   const obstacle = whyNotRecordable(file);
   if (obstacle !== null) throw new CheckFailed(`${file}: ${obstacle}, so the recorder cannot be preloaded into it`);
   const output = options.output;
-  if (output !== undefined && !existsSync(dirname(output)))
-    throw new UsageError(`${output}: cannot be written: there is no folder ${dirname(output)}`);
+  checkWritable(output ?? '.hak');
   const directory = mkdtempSync(join(tmpdir(), 'hakmem-record-'));
   const discard = () => rmSync(directory, { recursive: true, force: true });
   process.once('exit', discard);
@@ -81,6 +92,19 @@ async function record(name: string, args: readonly string[], options: RecordOpti
   } finally {
     discard();
     process.off('exit', discard);
+  }
+}
+
+/** Before the program runs, for afterwards it would have run in vain. Throws UsageError. */
+function checkWritable(output: string): void {
+  const folder = dirname(output);
+  if (!existsSync(folder)) throw new UsageError(`${output}: cannot be written: there is no folder ${folder}`);
+  if (existsSync(output) && !statSync(output).isFile())
+    throw new UsageError(`${output}: cannot be written: not a regular file`);
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch {
+    throw new UsageError(`${output}: cannot be written: no permission in ${folder}`);
   }
 }
 
@@ -104,9 +128,9 @@ function findProgram(name: string): string {
 
 /** What keeps the loader from preloading into the file; null where nothing is known to. */
 function whyNotRecordable(path: string): string | null {
-  const bytes = readFileSync(path);
+  const bytes = startOf(path);
   if (bytes.length < 64 || bytes.toString('latin1', 0, 4) !== '\x7fELF') return null;
-  const own = readFileSync(process.execPath).subarray(0, 64);
+  const own = startOf(process.execPath);
   if (bytes[4] !== own[4] || bytes.readUInt16LE(18) !== own.readUInt16LE(18))
     return 'a program for another architecture';
   const table = Number(bytes.readBigUInt64LE(32));
@@ -119,6 +143,17 @@ function whyNotRecordable(path: string): string | null {
   if ((mode & 0o4000 && uid !== process.getuid?.()) || (mode & 0o2000 && gid !== process.getgid?.()))
     return 'setuid or setgid: the loader ignores LD_PRELOAD';
   return null;
+}
+
+/** Where an ELF file keeps its header and the list of its segments. */
+function startOf(path: string): Buffer {
+  const bytes = Buffer.alloc(64 * 1024);
+  const descriptor = openSync(path, 'r');
+  try {
+    return bytes.subarray(0, readSync(descriptor, bytes));
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 async function launchProgram(
@@ -265,6 +300,10 @@ function report(written: readonly Written[], launch: Launch, name: string, optio
     const line = `${path}: ${statistics.events} events of ${origin.program} (${pid})`;
     if (shown) say(line);
     for (const warning of warnings) say(`${path}: ${warning}`);
+  }
+  if (!written.some(({ is_main }) => is_main)) {
+    say(`${name} itself could not be recorded; these are the programs that it started`);
+    process.exitCode = exit_codes.failed;
   }
   if (launch.signal !== 0) say(`${name} was killed by signal ${launch.signal}; what it did before is recorded`);
   else if (launch.status !== 0) say(`${name} exited with status ${launch.status}`);

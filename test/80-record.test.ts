@@ -1,6 +1,6 @@
 /** The recorder, on programs whose calls are known, and on one that another tool counts too. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -542,6 +542,23 @@ describe('the command', () => {
       expect(status).toBe(2);
       expect(stderr).toMatch(/^hakmem: .*\n$/);
       expect(names).toEqual([]);
+    }
+  });
+
+  test('a program that becomes one without the recorder says that the rest is missing', () => {
+    const { status, stderr, main } = recorded(['-i', program, 'every-call'], [], '/usr/bin/env');
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/^hakmem: .*x\.hak: The process became a program that could not be recorded.*\n$/);
+    expect(sized(main, 1001)).toEqual([]);
+  });
+
+  test('where no trace can be written, the program does not run', () => {
+    const mark = join(folder, 'mark');
+    for (const output of [join(folder, 'no-such-folder', 'x.hak'), folder]) {
+      const { status, stderr } = hakmem(['record', '-o', output, '--', '/usr/bin/touch', mark]);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^hakmem: .*cannot be written.*\n$/);
+      expect(existsSync(mark)).toBe(false);
     }
   });
 

@@ -226,6 +226,7 @@ export class Recording {
         "Recorded with glibc's mmap threshold pinned at 128 KiB, transparent huge pages off, and large blocks from its heap emptied of old pages, so that the touched pages of each block of 512 KiB and more could be counted.",
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
       !recorded.finished &&
+        !this.endsUnseen() &&
         `The process ${recorded.became_another ? 'became another program by exec' : 'was killed or ran on'}: what it spent is as of its last report.`,
       this.dropped > 0 &&
         `${this.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
@@ -235,11 +236,19 @@ export class Recording {
     return [...notes.filter((note) => note !== false), ...this.warnings()];
   }
 
+  /** It ended well, but not before the recorder's eyes. */
+  private endsUnseen(): boolean {
+    const { recorded, launch } = this;
+    return recorded.pid === launch.pid && !recorded.finished && !recorded.became_another && launch.signal === 0;
+  }
+
   /** What is missing from the recording, a sentence each. */
   warnings(): string[] {
     const { recorded } = this;
     const missing = this.builder.repaired - this.settled;
     const warnings: (string | false)[] = [
+      this.endsUnseen() &&
+        'The process became a program that could not be recorded (static, setuid, or without the environment of the recorder), or left without running its exit handlers.',
       recorded.stop_errno !== 0 &&
         `Recording stopped early (${getSystemErrorName(-recorded.stop_errno)}): the rest is missing.`,
       recorded.lost_events > 0 &&
