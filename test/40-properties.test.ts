@@ -1,6 +1,6 @@
 /**
  * The policy over random traces and configurations: what must hold after every event, and that the C core and the real
- * kernel agree. HAKMEM_RUNS sets how many cases a property tries (default 60).
+ * kernel agree. HAKMEM_RUNS sets how many cases a property tries (default 100).
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,8 @@ import { firstDifference, type Result, silentFeatures } from '../sim/result.ts';
 import { type Config, default_profile, enums, mode_names, params, prices } from '../sim/spec.ts';
 import { writeHak } from '../traces/file.ts';
 import { open } from '../traces/index.ts';
-import { type Chunk, copyChunk, originOf } from '../traces/trace.ts';
+import { readScenario } from '../traces/scenario.ts';
+import { type Chunk, copyChunk, op, originOf } from '../traces/trace.ts';
 import {
   anyConfig,
   anyIntents,
@@ -29,7 +30,7 @@ import {
 import { Checked } from './invariants.ts';
 
 const MiB = 2 ** 20;
-const numRuns = Number(process.env.HAKMEM_RUNS ?? 60);
+const numRuns = Number(process.env.HAKMEM_RUNS ?? 100);
 const probed = probeProfile();
 const temporary = mkdtempSync(join(tmpdir(), 'hakmem-properties-'));
 afterAll(() => rmSync(temporary, { recursive: true }));
@@ -182,6 +183,21 @@ describe.skipIf(probed === null)('the real kernel', () => {
   });
 });
 
+describe.skipIf(probed === null)('a known gap of the page model', () => {
+  // MADV_FREE of a part of a huge page splits it, and the kernel (6.12 and later) then maps those of its pages that hold
+  // nothing but zeroes to the zero page: they stop being resident. The model keeps them. When this test fails, the gap is
+  // closed: take it out, and the exceptions above and in experiments/verify/random.ts with it.
+  test.fails('pages that were never written stay resident when MADV_FREE splits their huge page', async () => {
+    const text = 'alloc A 3MiB touched 0\nalloc B 1MiB touched 1\nfree B\n';
+    const { trace } = readScenario('lazy-split', text);
+    const config = configOf('RESEARCH', { bigcache: 0 });
+    const setup: Setup = { config, prices, profile: probed!, touch: 'recorded', seed: 1 };
+    const chunks = [...trace.chunks()];
+    const real = await replayReal(written(chunks), chunks, setup);
+    expect(firstDifference(replay(chunks, setup), real.result, 'kernel')).toBeNull();
+  });
+});
+
 describe('a feature that is not used changes nothing (I26)', () => {
   test('MINIMAL makes no call but mmap and munmap, one for each block (I23)', () => {
     fc.assert(
@@ -284,6 +300,72 @@ describe('a replay in steps', () => {
       }),
       { numRuns },
     );
+  });
+});
+
+/**
+ * What one would like to believe of more, on traces of allocations and frees alone. The true ones follow from independence:
+ * without BigCache every page count is a list of its own, and a ring is a bounded stack, whose larger one contains the
+ * smaller. The false ones stand with the shortest trace that a random search found.
+ */
+describe('monotonicity', () => {
+  const without_reallocs = anyIntents.map((intents) =>
+    intents.map((intent) => ({ ...intent, kind: intent.kind === op.free ? op.free : op.malloc })),
+  );
+  const mmaps = (chunks: readonly Chunk[], settings: Partial<Config>): number =>
+    replay(chunks, { ...setupOf(settings), touch: 'none' }).syscalls.mmap;
+  const mmapsOf = (text: string, settings: Partial<Config>): number =>
+    mmaps([...readScenario('more', text.replaceAll('; ', '\n')).trace.chunks()], settings);
+  const nothing_kept = { kept_bytes_max: 0, batch: 0 } as const;
+
+  test.each([
+    ['nothing is reused', { bigcache: 0, thermal: 0 }],
+    ['all is kept', { bigcache: 0, kept_bytes_max: 2 ** 47 }],
+  ])('TRUE: a higher threshold makes no more mmaps, where %s', (_, settings) => {
+    fc.assert(
+      fc.property(without_reallocs, anySize, anySize, (intents, a, b) => {
+        const chunks = legalTrace(intents);
+        const of = (mmap_threshold_bytes: number) => mmaps(chunks, { ...settings, mmap_threshold_bytes });
+        expect(of(Math.max(a, b, 1))).toBeLessThanOrEqual(of(Math.max(1, Math.min(a, b))));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('TRUE: more ways make no more mmaps, where nothing else is kept and a lookup is one probe', () => {
+    fc.assert(
+      fc.property(without_reallocs, fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), (intents, a, b) => {
+        const chunks = legalTrace(intents);
+        const of = (bigcache_ways: number) => mmaps(chunks, { ...nothing_kept, bigcache_ways });
+        expect(of(Math.max(a, b))).toBeLessThanOrEqual(of(Math.min(a, b)));
+      }),
+      { numRuns },
+    );
+  });
+
+  test('FALSE: a higher threshold makes no more mmaps, where a lookup probes two classes', () => {
+    const text = 'alloc A 2MiB; alloc B 3MiB; free B; free A; alloc C 1300KiB; alloc D 3MiB';
+    const of = (mib: number) =>
+      mmapsOf(text, { ...nothing_kept, bigcache_round: 0, bigcache_ways: 2, mmap_threshold_bytes: mib * MiB });
+    expect([of(1), of(1.5)]).toEqual([2, 3]);
+  });
+
+  test('FALSE: more ways make no more mmaps: a block cached for one site is not there for another', () => {
+    const text = 'alloc A 1500KiB site 1; alloc B 1500KiB site 1; free B; free A; alloc C 1500KiB site 0';
+    expect([1, 2].map((bigcache_ways) => mmapsOf(text, { bigcache_ways }))).toEqual([2, 3]);
+  });
+
+  test('FALSE: more ways make no more mmaps, where a lookup probes two classes', () => {
+    const text =
+      'alloc A 1100KiB; free A; alloc B 1300KiB; free B; alloc C 3MiB; free C; alloc D 1300KiB; alloc E 1100KiB; ' +
+      'free D; free E; alloc F 3MiB; alloc G 1300KiB';
+    const of = (bigcache_ways: number) => mmapsOf(text, { ...nothing_kept, bigcache_round: 0, bigcache_ways });
+    expect([of(1), of(2)]).toEqual([3, 4]);
+  });
+
+  test('FALSE: more slots make no more mmaps: sites that shared one no longer do', () => {
+    const text = 'alloc A 1900KiB site 0; free A; alloc B 1900KiB site 1';
+    expect([1, 64].map((bigcache_slots) => mmapsOf(text, { ...nothing_kept, bigcache_slots }))).toEqual([1, 2]);
   });
 });
 

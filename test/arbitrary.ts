@@ -40,7 +40,7 @@ export const live_max = 24;
 const live_bytes_max = 192 * MiB;
 
 /** The events of `intents`, legal: in chunks of `chunk_events`. */
-export function legalTrace(intents: readonly Intent[], chunk_events: number = limits.chunk_events): Chunk[] {
+export function legalTrace(intents: readonly Intent[], chunk_events = 4096): Chunk[] {
   const builder = new TraceBuilder(chunk_events);
   const live: { name: number; bytes: number }[] = [];
   const chunks: Chunk[] = [];

@@ -43,7 +43,7 @@ const units: Record<string, number> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20,
 const wanted = 'lines "alloc NAME SIZE", "calloc NAME SIZE", "realloc NAME SIZE", "free NAME"';
 
 /** Reads a scenario. Throws TraceError, with the line, on anything that is not one; unknown and double frees too. */
-export function readScenario(path: string, text: string, chunk_events: number = limits.chunk_events): Scenario {
+export function readScenario(path: string, text: string, chunk_events = 4096): Scenario {
   const builder = new TraceBuilder(chunk_events);
   const lines = parse(path, text, builder);
   const chunks = builder.finish();
