@@ -15,7 +15,7 @@ export interface Mutant {
   /** The source line, trimmed. */
   readonly text: string;
   readonly kind: MutationKind;
-  /** "< -> <=", with " #2" where the line has the same change twice. */
+  /** "< -> <=", with " #2" where the line, or one of the same words in the same function, has the same change twice. */
   readonly mutation: string;
   readonly offset: number;
   readonly length: number;
@@ -62,7 +62,7 @@ export function mutantsOf(file: string, source: string): Mutant[] {
     if (scope.silent) continue;
     for (const { kind, to, name } of changesOf(tokens, at, constants, scope.in_enum)) {
       const line = line_of(token.offset);
-      const key = `${line} ${name}`;
+      const key = `${scope.function} ${lines[line - 1].trim()} ${name}`;
       const times = (seen.get(key) ?? 0) + 1;
       seen.set(key, times);
       mutants.push({

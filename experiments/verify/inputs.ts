@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import seedrandom from 'seedrandom';
 import { boundaries_bytes } from '../../sim/spec.ts';
+import { ByteReader, ByteWriter } from '../../traces/bytes.ts';
 import { crc32 } from '../../traces/crc32.ts';
 import { layout } from '../../traces/hak-chunk.ts';
 import {
@@ -94,6 +95,19 @@ export function writeGiant(folder: string): string {
   return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: false, touch: true }, 1);
 }
 
+/** 5,000 pages that are kept, until one free of all that may be kept drives them out together. */
+export function writeCrowd(folder: string): string {
+  const builder = new TraceBuilder();
+  for (let name = 0; name < 5000; name += 1) builder.allocate(op.malloc, name, page_bytes);
+  for (let name = 0; name < 5000; name += 1) builder.free(name);
+  builder.allocate(op.malloc, 5000, 64 * MiB);
+  builder.free(5000);
+  for (let name = 0; name < 2500; name += 1) builder.allocate(op.malloc, name, page_bytes * (1 + (name % 3)));
+  for (let name = 0; name < 2500; name += 2) builder.free(name);
+  for (let name = 2500; name < 4000; name += 1) builder.allocate(op.malloc, name, page_bytes * (1 + (name % 5)));
+  return write(join(folder, 'crowd.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
 /** A trace without events. */
 export function writeEmpty(folder: string): string {
   return write(join(folder, 'empty.hak'), [], { time: false, sites: false, touch: false }, 1);
@@ -176,16 +190,9 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
         forged(chunks[1].offset + field, (byte) => byte + by),
         `frame-${field}`,
       );
-  for (const [number, { offset, length }] of chunks.entries()) {
-    const start = offset + layout.frame_bytes;
-    // The lengths and the first bytes of the streams, each in turn; the rest by chance.
-    for (let at = 0; at < 24 && at < length; at += 1)
-      for (const by of [-1, 1, 0x80])
-        put(
-          forged(start + at, (byte) => byte + by),
-          `chunk-${number}`,
-        );
-  }
+  for (const [number] of chunks.entries())
+    for (const [what, streams] of streamForgeries(streamsOf(whole, parts, number), number))
+      put(withStreams(whole, parts, number, streams), what);
   for (let turn = 0; turn < random_count; turn += 1) {
     const { offset, length } = chunks[choose(chunks.length)];
     const at = offset + layout.frame_bytes + choose(length);
@@ -197,6 +204,80 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
     );
   }
   return paths;
+}
+
+type Streams = readonly (readonly number[])[];
+const stream_names = ['snapshot', 'ops', 'sizes', 'frees', 'aligns', 'sites', 'times', 'touched'] as const;
+
+/** Wrong streams of one chunk, and right ones in words that no writer uses: numbers longer than they need be. */
+function* streamForgeries(streams: Streams, number: number): Generator<[string, Streams]> {
+  const replaced = (which: number, stream: readonly number[]): Streams =>
+    streams.map((each, at) => (at === which ? stream : each));
+  for (const [which, stream] of streams.entries()) {
+    const name = `chunk-${number}-${stream_names[which]}`;
+    yield [`${name}-longer`, replaced(which, [...stream, 0])];
+    yield [`${name}-longer-by-two`, replaced(which, [...stream, 1, 1])];
+    if (stream.length === 0) continue;
+    yield [`${name}-shorter`, replaced(which, stream.slice(0, -1))];
+    yield [`${name}-unfinished`, replaced(which, [...stream.slice(0, -1), 0x80])];
+    for (const value of [0, 1, 2, 3, 5, 20, 30, 31, 127])
+      yield [`${name}-starts-${value}`, replaced(which, [value, ...stream.slice(1)])];
+    if (stream[0] < 128)
+      for (const bytes of [2, 8, 9, 10])
+        yield [`${name}-in-${bytes}-bytes`, replaced(which, [...wide(stream[0], bytes), ...stream.slice(1)])];
+    for (const value of [2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1, 2 ** 32, 2 ** 47 - 1, 2 ** 47, 2 ** 53 - 1])
+      if (stream[0] < 128) yield [`${name}-starts-${value}`, replaced(which, [...varint(value), ...stream.slice(1)])];
+    // Every operation with every hint, in the place of the first, the second and one in the middle.
+    if (name.endsWith('ops') && number === 1)
+      for (const at of [0, 1, stream.length >> 1])
+        for (let byte = at; byte < 256; byte += at === 1 ? 3 : 17)
+          yield [`${name}-${at}-is-${byte}`, replaced(which, stream.with(at, byte))];
+    if (name.endsWith('frees') || name.endsWith('touched') || name.endsWith('snapshot'))
+      for (let at = 0; at < Math.min(stream.length, 8); at += 1)
+        for (const by of [-1, 1])
+          if (stream[at] + by >= 0 && stream[at] + by < 128)
+            yield [`${name}-${at}-by-${by}`, replaced(which, stream.with(at, stream[at] + by))];
+  }
+}
+
+function streamsOf(bytes: Uint8Array, { chunks }: Parts, number: number): Streams {
+  const { offset, length } = chunks[number];
+  const start = offset + layout.frame_bytes;
+  const reader = new ByteReader(bytes, start, start + length);
+  return stream_names.map(() => {
+    const stream = reader.slice(reader.varint())!;
+    return [...bytes.subarray(stream.at, stream.end)];
+  });
+}
+
+/** The file with other streams in one chunk: whatever lies behind moves, and the seek index says where to. */
+function withStreams(whole: Uint8Array, parts: Parts, number: number, streams: Streams): Uint8Array {
+  const { offset, length } = parts.chunks[number];
+  const payload = streams.flatMap((stream) => [...varint(stream.length), ...stream]);
+  const moved = payload.length - length;
+  const start = offset + layout.frame_bytes;
+  const bytes = Uint8Array.of(...whole.subarray(0, start), ...payload, ...whole.subarray(start + length));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(offset, payload.length, true);
+  const header_offset = parts.header_offset + moved;
+  view.setUint32(40, header_offset, true);
+  const chunks = parts.chunks.map((chunk, at) => ({
+    offset: chunk.offset + (at > number ? moved : 0),
+    length: chunk.length + (at === number ? moved : 0),
+  }));
+  for (const [at, chunk] of chunks.entries()) view.setUint32(header_offset + at * 32, chunk.offset, true);
+  return sealed(bytes, { ...parts, header_offset, chunks });
+}
+
+function varint(value: number): number[] {
+  const writer = new ByteWriter();
+  writer.varint(value);
+  return [...writer.take()];
+}
+
+/** A number below 128 in more bytes than it needs. */
+function wide(value: number, bytes: number): number[] {
+  return [value | 0x80, ...Array.from({ length: bytes - 2 }, () => 0x80), 0];
 }
 
 /** Every kind of row in a few hundred bytes, in three chunks. */

@@ -3,25 +3,30 @@
  * held to the simulator's answers. A change that no case tells from the original is either listed, with the reason why
  * nothing could tell, in equivalent.json, or it is a gap in the cross-check.
  *
- *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME] [--jobs N] [--out FILE] [--update-docs]
+ *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME] [--jobs N] [--before REPORT.json] [--out FILE]
+ *         [--update-docs]
  */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import seedrandom from 'seedrandom';
+import { crc32 } from '../../traces/crc32.ts';
 import { packageRoot } from '../record.ts';
 import { applied, type Mutant, mutantsOf } from './c-mutants.ts';
 import { markdownTable, writeBetween } from './markers.ts';
-import { casesOf, Oracle, writeInputs } from './oracle.ts';
+import { type Cases, casesOf, Oracle, writeInputs } from './oracle.ts';
 import { leaveNothingBehind, run } from './process.ts';
 
 /** The real kernel, which is measured and not compared, and the command line: another check holds those. */
 const left_out = new Set(['real.c', 'probe.c', 'replay_main.c']);
 
-/** What reads .hak files: only these are given malformed ones. */
-const readers = new Set(['hakfile.c', 'crc32.c']);
+/** Which cases a file's mutants are given: only readers get malformed files, the model's mutants no real kernel. */
+function groupOf(file: string): keyof Cases {
+  if (file === 'hakfile.c' || file === 'crc32.c') return 'reader';
+  return ['pages.c', 'vma.c', 'histogram.c', 'digest.c'].includes(file) ? 'model' : 'policy';
+}
 
 export interface Verdict extends Omit<Mutant, 'offset' | 'length' | 'replacement'> {
   readonly outcome: 'caught' | 'equivalent' | 'survived' | 'did not compile';
@@ -35,12 +40,19 @@ export interface Options {
   readonly seed: number;
   /** Only mutants of this file; null for all. */
   readonly file: string | null;
+  /** An earlier report, whose catches stand where the file is what it was; null tries all. */
+  readonly before: Report | null;
+  /** Whether mutants listed as equivalent go through every case, which takes long, or only through the most telling. */
+  readonly thorough: boolean;
   readonly jobs: number;
 }
 
 export interface Report {
-  readonly options: Options;
+  readonly seed: number;
+  readonly share_permille: number;
   readonly mutants: number;
+  /** Checksum of each mutated file. */
+  readonly sources: Readonly<Record<string, string>>;
   readonly tried: number;
   readonly verdicts: readonly Verdict[];
   /** Cases in which the core as it is does not answer as the simulator: they took no part. */
@@ -73,6 +85,8 @@ export async function mutate(
     const drawn = every.map((mutant) => ({ mutant, drawn: random() * 1000 < options.share_permille }));
     const chosen = drawn.filter((each) => each.drawn && (options.file === null || each.mutant.file === options.file));
     const equivalents = readEquivalents(root);
+    const sums = Object.fromEntries([...sources].map(([file, source]) => [file, crc32Hex(source)]));
+    const standing = catchesThatStand(options.before, sums);
     const shop = await Workshop.open(root, folder);
     const cases = casesOf(writeInputs(folder, root, 1));
     const oracle = new Oracle(shop.sound);
@@ -80,9 +94,16 @@ export async function mutate(
     const queue = chosen.map(({ mutant }) => mutant);
     const work = async (job: number): Promise<void> => {
       for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+        const stands = standing.get(keyOf(mutant));
+        if (stands !== undefined) {
+          verdicts.push({ ...stands, line: mutant.line });
+          continue;
+        }
         const binary = await shop.build(job, mutant, applied(sources.get(mutant.file)!, mutant));
+        const known = equivalents.has(keyOf(mutant)) && !options.thorough;
+        const every_case = cases[groupOf(mutant.file)];
         const caught =
-          binary === null ? null : await oracle.catches(binary, readers.has(mutant.file) ? cases.reader : cases.policy);
+          binary === null ? null : await oracle.catches(binary, known ? every_case.slice(0, 4) : every_case);
         const verdict = judge(mutant, binary !== null, caught, equivalents);
         verdicts.push(verdict);
         progress(verdicts.length, chosen.length, verdict);
@@ -96,7 +117,9 @@ export async function mutate(
     const known = new Set(every.map(keyOf));
     const stale = [...equivalents.keys()].filter((key) => !known.has(key) || (tried.has(key) && !survivors.has(key)));
     return {
-      options,
+      seed: options.seed,
+      share_permille: options.share_permille,
+      sources: sums,
       mutants: every.length,
       tried: verdicts.length,
       verdicts,
@@ -120,6 +143,17 @@ function readEquivalents(root: string): Map<string, Equivalent> {
   const list = JSON.parse(readFileSync(path, 'utf8')) as readonly Equivalent[];
   return new Map(list.map((each) => [keyOf(each), each]));
 }
+
+/** What an earlier report caught, in files that have not changed since. */
+function catchesThatStand(before: Report | null, sums: Readonly<Record<string, string>>): Map<string, Verdict> {
+  const caught = (before?.verdicts ?? []).filter(
+    ({ file, outcome }) =>
+      before?.sources[file] === sums[file] && (outcome === 'caught' || outcome === 'did not compile'),
+  );
+  return new Map(caught.map((each) => [keyOf(each), each]));
+}
+
+const crc32Hex = (text: string): string => crc32(new TextEncoder().encode(text)).toString(16).padStart(8, '0');
 
 /** A mutant by its words, so that it is found again when lines move. */
 function keyOf({ file, function: name, text, mutation }: Omit<Equivalent, 'why'>): string {
@@ -159,8 +193,9 @@ class Workshop {
   static async open(root: string, folder: string): Promise<Workshop> {
     const native = join(folder, 'native');
     mkdirSync(native);
-    for (const part of ['core', 'Makefile'])
-      cpSync(join(root, 'native', part), join(native, part), { recursive: true });
+    // What is built already and fresh is not built again.
+    for (const part of ['core', 'Makefile', 'build'].filter((each) => existsSync(join(root, 'native', each))))
+      cpSync(join(root, 'native', part), join(native, part), { recursive: true, preserveTimestamps: true });
     const target = 'build/hak-replay';
     const made = await run('make', ['-s', '-j2', '-C', native, 'OPTIMISE=-O1', target]);
     if (made.code !== 0) throw new Error(`the core does not compile: ${made.stderr}`);
@@ -222,6 +257,7 @@ async function main(): Promise<void> {
       share: { type: 'string', default: '1000' },
       seed: { type: 'string', default: '1' },
       file: { type: 'string' },
+      before: { type: 'string' },
       jobs: { type: 'string', default: '2' },
       out: { type: 'string' },
       'update-docs': { type: 'boolean', default: false },
@@ -231,6 +267,8 @@ async function main(): Promise<void> {
     share_permille: Number(values.share),
     seed: Number(values.seed),
     file: values.file ?? null,
+    before: values.before === undefined ? null : (JSON.parse(readFileSync(values.before, 'utf8')) as Report),
+    thorough: true,
     jobs: Number(values.jobs),
   };
   process.stderr.write(`hakmem: mutants, seed ${options.seed}, ${options.share_permille} of 1000\n`);

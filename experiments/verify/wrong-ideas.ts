@@ -41,8 +41,12 @@ export interface IdeasReport {
   readonly unsound: readonly Held[];
 }
 
-/** Plants each of `chosen` and asks the kernel. */
-export async function tryIdeas(chosen: readonly Idea[], progress: (outcome: Outcome) => void): Promise<IdeasReport> {
+/** Plants each of `chosen` and asks the kernel, in the first `cases_max` cases. */
+export async function tryIdeas(
+  chosen: readonly Idea[],
+  progress: (outcome: Outcome) => void,
+  cases_max = Number.POSITIVE_INFINITY,
+): Promise<IdeasReport> {
   const root = packageRoot();
   const profile = probeProfile();
   if (profile === null) throw new Error('no native part here: nothing can be held to the kernel');
@@ -52,7 +56,7 @@ export async function tryIdeas(chosen: readonly Idea[], progress: (outcome: Outc
   try {
     const copy = new Copy(root, folder);
     await copy.build();
-    const every = { profile, cases: namedCases(folder, root) };
+    const every = { profile, cases: namedCases(folder, root).slice(0, cases_max) };
     const unsound = (await copy.hold(every, true)).filter((held) => held.halves !== null || held.kernel !== null);
     const bad = new Set(unsound.map(({ name }) => name));
     const inputs = { profile, cases: every.cases.filter(({ name }) => !bad.has(name)) };

@@ -1,0 +1,67 @@
+/** What checks the cross-check: a share of the mutants of the C core, and one wrong idea in both halves. */
+import { expect, test } from 'vitest';
+import { applied, mutantsOf } from '../experiments/verify/c-mutants.ts';
+import { ideas } from '../experiments/verify/ideas.ts';
+import { mutate } from '../experiments/verify/mutate.ts';
+import { tryIdeas } from '../experiments/verify/wrong-ideas.ts';
+import { nativeTrouble, probeProfile } from '../native/index.ts';
+
+const without_native = nativeTrouble() !== null;
+const without_thp = probeProfile()?.thp_kernel === 'never';
+
+const source = `
+#define LIMIT 4 /* a < b */
+enum { small, large };
+static int pick(int a, const char *b) {
+  hak_assert(a < 7 && a != 3);
+  if (a <= 2 || !b) return -large;
+  return a >> 1 == HAK_LIMIT ? "a == 1"[0] : 'x';
+}
+`;
+
+test('every operator and constant of C is mutated, but not those of assertions, strings and preprocessor lines', () => {
+  const mutations = mutantsOf('pick.c', source).map(({ line, mutation }) => `${line} ${mutation}`);
+  expect(mutations).toEqual([
+    '6 <= -> <',
+    '6 <= -> >',
+    '6 2 -> 2 + 1',
+    '6 || -> &&',
+    '6 ! -> nothing',
+    '6 - -> +',
+    '6 large -> large + 1',
+    '7 1 -> 1 + 1',
+    '7 == -> !=',
+    '7 HAK_LIMIT -> HAK_LIMIT + 1',
+    '7 0 -> 0 + 1',
+  ]);
+});
+
+test('a mutant differs from its source in one place', () => {
+  const [first] = mutantsOf('pick.c', source);
+  expect(applied(source, first)).toBe(source.replace('a <= 2', 'a < 2'));
+});
+
+test.skipIf(without_native)(
+  'a seeded share of all mutants of the C core is caught, but for those known to change nothing',
+  async () => {
+    const report = await mutate(
+      { share_permille: 12, seed: 1, file: null, before: null, thorough: false, jobs: 2 },
+      () => undefined,
+    );
+    expect(report.verdicts.filter(({ outcome }) => outcome === 'survived')).toEqual([]);
+    expect(report.verdicts.filter(({ outcome }) => outcome === 'caught').length).toBeGreaterThan(10);
+    expect(report.stale).toEqual([]);
+  },
+);
+
+test.skipIf(without_native || without_thp)(
+  'the real kernel objects to a wrong idea that both halves share',
+  async () => {
+    const idea = ideas.filter(({ name }) => name === 'neighbouring areas always merge');
+    const { outcomes, unsound } = await tryIdeas(idea, () => undefined, 1);
+    expect(unsound).toEqual([]);
+    expect(outcomes.map(({ caught, halves }) => ({ caught: caught?.how, halves }))).toEqual([
+      { caught: 'checkpoint.areas of the real kernel', halves: null },
+    ]);
+  },
+);
