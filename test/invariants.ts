@@ -18,6 +18,8 @@ const window_state = { empty: 0, table: 1, huge: 2, huge_lazy: 3, huge_zero: 4 }
 interface Pages {
   readonly page: Uint8Array;
   readonly window: Uint8Array;
+  readonly present: Uint16Array;
+  readonly special: Uint16Array;
 }
 interface Objects {
   readonly block_of: Int32Array;
@@ -206,7 +208,7 @@ export class Checked {
   /** I1, I15, and huge pages inside areas. */
   private checkPages(): void {
     const { kernel, allocator, setup } = this;
-    const { page, window } = kernel as unknown as Pages;
+    const { page, window, present, special } = kernel as unknown as Pages;
     const { areas } = kernel;
     let resident = 0;
     let huge = 0;
@@ -221,10 +223,15 @@ export class Checked {
       const from = at * window_pages;
       const state = window[at];
       if (state === window_state.table) {
+        let here = 0;
+        let odd = 0;
         for (let each = from; each < from + window_pages; each += 1) {
-          if (page[each] >= page_state.resident) resident += 1;
+          if (page[each] >= page_state.resident) here += 1;
+          if (page[each] === page_state.zero || page[each] === page_state.lazy) odd += 1;
           if (page[each] !== page_state.absent) hold(inside[each] === 1, 'I1: what is present is mapped');
         }
+        hold(here === present[at] && odd === special[at], 'I1: the pages of a window are counted');
+        resident += here;
         continue;
       }
       for (let each = from; each < from + window_pages; each += 1)
