@@ -371,6 +371,12 @@ describe('processes', () => {
     expect(child.origin.process!.exit).toBe(9);
   });
 
+  test('a fork that runs no handlers keeps the two apart as well', () => {
+    const { main, others } = recorded(['raw-fork']);
+    expect(sized(main, 2000, 2999).map(({ size_bytes }) => size_bytes)).toEqual([2001, 2002]);
+    expect(sized(others[0], 2000, 2999).map(({ size_bytes }) => size_bytes)).toEqual([2200, 2200, 2200, 2200, 2200]);
+  });
+
   test('a program that becomes another by exec leaves two traces; the last one has the name that was asked for', () => {
     const { main, others, names } = recorded(['exec']);
     expect(names.length).toBe(2);
@@ -456,6 +462,11 @@ describe('call sites', () => {
     expect(sized(first, 6000).length).toBe(10);
     const hashes = (trace: Trace) => trace.origin.sites.map(({ hash }) => hash).sort();
     expect(hashes(second)).toEqual(hashes(first));
+  });
+
+  test('a library that was loaded half a second before a death by SIGKILL is named too', () => {
+    const { main } = recorded(['plugin-kill', join(folder, 'libplugin.so')]);
+    expect(sized(main, 6000)[0].site).toMatch(/^libplugin\.so\+0x[0-9a-f]+$/);
   });
 
   test('one frame cannot tell two callers of a wrapper apart, two frames can', () => {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +91,19 @@ static int short_threads(int count) {
   return 0;
 }
 
+/** A fork that runs no handlers. */
+static int raw_fork(void) {
+  sink = malloc(2001);
+  const pid_t child = (pid_t)syscall(SYS_fork);
+  if (child == 0) {
+    for (int at = 0; at < 5; at += 1) sink = malloc(2200);
+    _exit(0);
+  }
+  waitpid(child, NULL, 0);
+  sink = malloc(2002);
+  return 0;
+}
+
 static int forks(void) {
   void *inherited[3] = {malloc(2001), malloc(2002), malloc(2003)};
   sink = inherited;
@@ -147,11 +161,16 @@ static int touches_heap(void) {
   return 0;
 }
 
-static int plugin(const char *path) {
+static int plugin(const char *path, int steps) {
   void *library = dlopen(path, RTLD_NOW);
   if (library == NULL) return 1;
   void *(*allocate)(size_t) = (void *(*)(size_t))dlsym(library, "plugin_allocate");
   for (int at = 0; at < 10; at += 1) free(kept(allocate(6000)));
+  for (int step = 0; step < steps; step += 1) {
+    for (int at = 0; at < 1000; at += 1) free(kept(allocate(6001)));
+    usleep(5000);
+  }
+  if (steps > 0) kill(getpid(), SIGKILL);
   return 0;
 }
 
@@ -206,11 +225,13 @@ int main(int count, char **arguments) {
   if (strcmp(mode, "errno") == 0) return keeps_errno();
   if (strcmp(mode, "threads") == 0) return threads(atoi(argument));
   if (strcmp(mode, "short-threads") == 0) return short_threads(atoi(argument));
+  if (strcmp(mode, "raw-fork") == 0) return raw_fork();
   if (strcmp(mode, "fork") == 0) return forks();
   if (strcmp(mode, "kill") == 0) many_then(atoi(argument));
   if (strcmp(mode, "touch") == 0) return touches();
   if (strcmp(mode, "touch-heap") == 0) return touches_heap();
-  if (strcmp(mode, "plugin") == 0) return plugin(argument);
+  if (strcmp(mode, "plugin") == 0) return plugin(argument, 0);
+  if (strcmp(mode, "plugin-kill") == 0) return plugin(argument, 150);
   if (strcmp(mode, "stacks") == 0) return stacks();
   if (strcmp(mode, "close") == 0) return closes_everything();
   if (strcmp(mode, "signals") == 0) return signals();
