@@ -139,6 +139,7 @@ async function readProfile(path: string): Promise<ChosenProfile> {
     thp_kernel: z.enum(enums.thp_kernel),
     pt_reclaim: z.boolean(),
     huge_zero_write: z.enum(enums.huge_zero_write),
+    split_maps_zero: z.boolean(),
     process_madvise: z.boolean(),
   });
   return { source: 'file', profile: check(path, schema.safeParse(json)) };

@@ -92,7 +92,7 @@ class Replay : public Napi::ObjectWrap<Replay> {
     const auto config = info[0].As<Napi::Float64Array>();
     const auto prices = info[1].As<Napi::Float64Array>();
     const auto profile = info[2].As<Napi::Int32Array>();
-    if (config.ElementLength() != param_count || prices.ElementLength() != price_count || profile.ElementLength() != 4)
+    if (config.ElementLength() != param_count || prices.ElementLength() != price_count || profile.ElementLength() != 5)
       throw Napi::TypeError::New(info.Env(), "config, prices or profile of another length: rebuild with npm run build");
     hak_replay& replay = state_->replay;
     size_t at = 0;
@@ -103,7 +103,7 @@ class Replay : public Napi::ObjectWrap<Replay> {
 #define X(name, nominal) replay.prices.name = static_cast<int64_t>(prices[at++]);
     HAK_PRICES(X)
 #undef X
-    const hak_profile kernel = {profile[0], profile[1] != 0, profile[2], profile[3] != 0};
+    const hak_profile kernel = {profile[0], profile[1] != 0, profile[2], profile[3] != 0, profile[4] != 0};
     if (!hak_memory_open(&replay.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
     replay.log_from = info[4].As<Napi::Number>().Int64Value();
     replay.log_to = info[5].As<Napi::Number>().Int64Value();

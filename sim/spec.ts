@@ -175,6 +175,8 @@ export interface KernelProfile {
   readonly pt_reclaim: boolean;
   /** A write to the huge zero page yields a huge page (6.13 and later), or splits it. */
   readonly huge_zero_write: (typeof enums.huge_zero_write)[number];
+  /** Splitting a huge page maps those of its pages that hold only zeroes to the zero page (6.12 and later). */
+  readonly split_maps_zero: boolean;
   readonly process_madvise: boolean;
 }
 
@@ -184,6 +186,7 @@ export const default_profile: KernelProfile = {
   thp_kernel: 'madvise',
   pt_reclaim: true,
   huge_zero_write: 'huge',
+  split_maps_zero: true,
   process_madvise: true,
 };
 

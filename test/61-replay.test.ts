@@ -112,6 +112,7 @@ describe('replay', () => {
       thp_kernel: 'never',
       pt_reclaim: true,
       huge_zero_write: 'huge',
+      split_maps_zero: true,
       process_madvise: true,
     };
     writeFileSync(path, JSON.stringify(profile));

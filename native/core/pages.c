@@ -6,7 +6,11 @@
 
 #include "hak.h"
 
-enum { page_absent, page_zero, page_resident, page_lazy };
+/*
+ * A page's state in its low two bits. Of the pages of a huge page, mapped whole or page by page: whether they hold anything
+ * but zeroes. Of a page mapped on its own: whether it still is part of a huge page.
+ */
+enum { page_absent, page_zero, page_resident, page_lazy, page_state = 3, page_of_folio = 4, page_written = 8 };
 enum { window_empty, window_table, window_huge, window_huge_lazy, window_huge_zero };
 
 static hak_page_model *model_of(hak_kernel *kernel) { return (hak_page_model *)kernel; }
@@ -28,13 +32,32 @@ static void grow(hak_page_model *model, int64_t pages) {
   model->windows = windows;
 }
 
+static bool is_present(uint8_t page) { return (page & page_state) == page_resident || (page & page_state) == page_lazy; }
+
+/* A huge page is mapped page by page from now on; it stays one folio. */
 static void split(hak_page_model *model, int64_t window) {
   const uint8_t was = model->window[window];
   if (was < window_huge) return;
-  const uint8_t now = was == window_huge ? page_resident : was == window_huge_lazy ? page_lazy : page_zero;
-  memset(&model->page[window * HAK_WINDOW_PAGES], now, HAK_WINDOW_PAGES);
-  if (was != window_huge_zero) model->huge_pages -= HAK_WINDOW_PAGES;
   model->window[window] = window_table;
+  if (was != window_huge_zero) model->huge_pages -= HAK_WINDOW_PAGES;
+  for (int64_t page = window * HAK_WINDOW_PAGES; page < (window + 1) * HAK_WINDOW_PAGES; page += 1) {
+    const uint8_t held = model->page[page] & page_written;
+    if (was == window_huge_zero)
+      model->page[page] = page_zero;
+    else
+      model->page[page] = held | page_of_folio | (was == window_huge ? page_resident : page_lazy);
+  }
+}
+
+/* The folio falls into pages; those that hold only zeroes are mapped to the zero page. */
+static void split_folio(hak_page_model *model, int64_t window) {
+  for (int64_t page = window * HAK_WINDOW_PAGES; page < (window + 1) * HAK_WINDOW_PAGES; page += 1) {
+    const uint8_t was = model->page[page];
+    if ((was & page_of_folio) == 0) continue;
+    const bool to_zero = (was & page_written) == 0 && model->profile.split_maps_zero;
+    model->page[page] = to_zero ? page_zero : was & page_state;
+    if (to_zero) model->resident_pages -= 1;
+  }
 }
 
 /* A boundary cuts the window it lies in: a huge page there becomes small ones. */
@@ -54,12 +77,13 @@ static int64_t release(hak_page_model *model, int64_t from, int64_t to) {
       model->huge_pages -= HAK_WINDOW_PAGES;
     }
     model->window[window] = window_empty;
+    memset(&model->page[from], page_absent, HAK_WINDOW_PAGES);
     return model->prices->release_huge_ns;
   }
   split(model, window);
   int64_t gone = 0;
   for (int64_t page = from; page < to; page += 1)
-    if (model->page[page] == page_resident || model->page[page] == page_lazy) gone += 1;
+    if (is_present(model->page[page])) gone += 1;
   memset(&model->page[from], page_absent, (size_t)(to - from));
   model->resident_pages -= gone;
   return gone * model->prices->release_page_ns;
@@ -130,6 +154,12 @@ static int64_t counted_dontneed_vector(hak_kernel *kernel, const hak_range *rang
   return price;
 }
 
+static int64_t folio_pages(const hak_page_model *model, int64_t from, int64_t to) {
+  int64_t pages = 0;
+  for (int64_t page = from; page < to; page += 1) pages += (model->page[page] & page_of_folio) != 0;
+  return pages;
+}
+
 static int64_t counted_free(hak_kernel *kernel, int64_t start, int64_t pages) {
   hak_page_model *model = model_of(kernel);
   const int64_t end = start + pages;
@@ -146,8 +176,11 @@ static int64_t counted_free(hak_kernel *kernel, int64_t start, int64_t pages) {
     if (!whole && (*window == window_huge || *window == window_huge_lazy)) split(model, window_of(from));
     if (*window != window_table) continue;
     for (int64_t page = from; page < to; page += 1) {
-      if (model->page[page] != page_resident) continue;
-      model->page[page] = page_lazy;
+      /* A huge page that is not freed whole is split at its first page that is. */
+      if ((model->page[page] & page_of_folio) && folio_pages(model, from, to) < HAK_WINDOW_PAGES)
+        split_folio(model, window_of(from));
+      if ((model->page[page] & page_state) != page_resident) continue;
+      model->page[page] = (model->page[page] & (uint8_t)~page_state) | page_lazy;
       price += model->prices->lazy_free_page_ns;
     }
   }
@@ -170,35 +203,42 @@ static int64_t make_huge(hak_page_model *model, int64_t window) {
   return model->prices->huge_fault_ns;
 }
 
-static int64_t write_page(hak_page_model *model, int64_t page, int64_t area) {
+static int64_t write_page(hak_page_model *model, int64_t page, int64_t area, bool zeroes) {
   const int64_t window = window_of(page);
+  const uint8_t holds = zeroes ? 0 : page_written;
+  int64_t price = 0;
   switch (model->window[window]) {
-    case window_huge:
-      return 0;
     case window_huge_lazy:
       model->window[window] = window_huge;
-      return 0;
+      break;
     case window_huge_zero:
-      if (model->profile.huge_zero_write == HAK_HUGE_ZERO_WRITE_HUGE) return make_huge(model, window);
-      split(model, window);
+      if (model->profile.huge_zero_write == HAK_HUGE_ZERO_WRITE_HUGE)
+        price = make_huge(model, window);
+      else
+        split(model, window);
       break;
     case window_empty:
-      if (suitable(model, window, area)) return make_huge(model, window);
-      model->window[window] = window_table;
+      if (suitable(model, window, area))
+        price = make_huge(model, window);
+      else
+        model->window[window] = window_table;
       break;
     default:
       break;
   }
+  if (model->window[window] == window_huge) {
+    model->page[page] = holds;
+    return price;
+  }
   const uint8_t was = model->page[page];
-  model->page[page] = page_resident;
-  if (was == page_resident || was == page_lazy) return 0;
+  model->page[page] = page_resident | ((was & page_of_folio) ? page_of_folio | holds : 0);
+  if (is_present(was)) return 0;
   model->kernel.faults += 1;
   model->resident_pages += 1;
   return model->prices->fault_ns;
 }
 
 static int64_t counted_touch(hak_kernel *kernel, int64_t start, int64_t pages, uint64_t stamp, bool was_zero) {
-  (void)stamp;
   (void)was_zero;
   hak_page_model *model = model_of(kernel);
   if (pages == 0) return 0;
@@ -207,7 +247,7 @@ static int64_t counted_touch(hak_kernel *kernel, int64_t start, int64_t pages, u
   hak_assert(area >= 0 && start + pages <= model->areas.area[area].end);
   const int64_t faults_before = kernel->faults;
   int64_t price = 0;
-  for (int64_t page = start; page < start + pages; page += 1) price += write_page(model, page, area);
+  for (int64_t page = start; page < start + pages; page += 1) price += write_page(model, page, area, stamp == 0);
   if (kernel->faults > faults_before) hak_areas_prepare_anon(&model->areas, area);
   return price;
 }

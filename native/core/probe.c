@@ -81,6 +81,15 @@ hak_profile hak_probe(void) {
     (void)*(volatile char *)window;
     profile.huge_zero_write = write_window(window) == 1 ? HAK_HUGE_ZERO_WRITE_HUGE : HAK_HUGE_ZERO_WRITE_SPLIT;
   }
+  profile.split_maps_zero = true;
+  window = fresh_window();
+  if (window != NULL && profile.thp_kernel != HAK_THP_KERNEL_NEVER) {
+    /* One page of a huge page is written and another freed: writing all shows how many went to the zero page. */
+    madvise(window, window_bytes, MADV_HUGEPAGE);
+    *(volatile char *)window = 1;
+    madvise(window + HAK_PAGE_BYTES, HAK_PAGE_BYTES, MADV_FREE);
+    profile.split_maps_zero = write_window(window) > 0;
+  }
   window = fresh_window();
   const int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
   struct iovec one = {window, window_bytes};
@@ -144,9 +153,10 @@ void hak_json_profile(FILE *out, const hak_profile *profile) {
   static const char *const thp_names[] = HAK_THP_KERNEL_NAMES;
   static const char *const write_names[] = HAK_HUGE_ZERO_WRITE_NAMES;
   fprintf(out,
-          "{\"page_bytes\":%ld,\"thp_kernel\":\"%s\",\"pt_reclaim\":%s,\"huge_zero_write\":\"%s\",\"process_madvise\":%s}",
+          "{\"page_bytes\":%ld,\"thp_kernel\":\"%s\",\"pt_reclaim\":%s,\"huge_zero_write\":\"%s\",\"split_maps_zero\":%s,"
+          "\"process_madvise\":%s}",
           sysconf(_SC_PAGESIZE), thp_names[profile->thp_kernel], profile->pt_reclaim ? "true" : "false",
-          write_names[profile->huge_zero_write], profile->process_madvise ? "true" : "false");
+          write_names[profile->huge_zero_write], profile->split_maps_zero ? "true" : "false", profile->process_madvise ? "true" : "false");
 }
 
 void hak_json_preconditions(FILE *out, const hak_vmstat *before, const hak_real *real, const hak_profile *wanted,
@@ -155,7 +165,7 @@ void hak_json_preconditions(FILE *out, const hak_vmstat *before, const hak_real 
   char text[128];
   fputs("{", out);
   const bool same = wanted->thp_kernel == found->thp_kernel && wanted->pt_reclaim == found->pt_reclaim &&
-                    wanted->huge_zero_write == found->huge_zero_write;
+                    wanted->huge_zero_write == found->huge_zero_write && wanted->split_maps_zero == found->split_maps_zero;
   put_precondition(out, "profile", same, same ? "that of this kernel" : "another", "the profile of this kernel", false);
   put_delta(out, "huge_page_fallback", now.thp_fault_fallback - before->thp_fault_fallback, "huge faults fell back");
   put_delta(out, "khugepaged", now.thp_collapse_alloc - before->thp_collapse_alloc, "windows collapsed in the background");

@@ -135,7 +135,7 @@ export class Allocator {
     if (kind === op.calloc && this.blocks.clean[block] === 0) {
       this.act(action.zero, this.userStart(block), pagesOf(size_bytes));
       this.allocate_ns += pagesOf(size_bytes) * this.prices.fill_page_ns;
-      this.fault_ns += this.kernel.touch(this.userStart(block), pagesOf(size_bytes));
+      this.fault_ns += this.kernel.touch(this.userStart(block), pagesOf(size_bytes), true);
     }
     this.touchBlock(block, touchedPages(this.touch, size_bytes, touched));
   }

@@ -3,8 +3,12 @@
  * Mirrors native/core/pages.c, whose answers the real kernel is held to.
  *
  * A page is absent, zero (mapped to the shared zero page by a read), resident, or lazy (resident, MADV_FREEd). A window
- * (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or huge-lazy. Pages of a window that is
- * not a table are all absent in `page`: the window speaks for them.
+ * (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or huge-lazy. Of a window that is not a
+ * table, the window speaks for its pages.
+ *
+ * A huge page that loses its mapping (part of it is unmapped or discarded) still is one folio, now mapped page by page.
+ * MADV_FREE of a part of it splits the folio, and those of its pages that hold nothing but zeroes go to the zero page
+ * (Linux 6.12, try_to_map_unused_to_zeropage): so the model knows which pages of a huge page were written.
  */
 import { assert } from '../assert.ts';
 import { enums, type KernelProfile, type Prices, shape } from '../spec.ts';
@@ -14,6 +18,11 @@ const absent = 0;
 const zero = 1;
 const resident = 2;
 const lazy = 3;
+const state_mask = 3;
+/** The page is part of a huge page that is mapped page by page. */
+const of_folio = 4;
+/** Of a page of a huge page, mapped whole or page by page: it holds something but zeroes. */
+const written = 8;
 
 const empty = 0;
 const table = 1;
@@ -65,6 +74,8 @@ export class PageModel {
   /** Resident and lazy pages of a table window, and how many of its pages are zero or lazy. */
   private present = new Uint16Array(0);
   private special = new Uint16Array(0);
+  /** Pages of a table window that are still part of a huge page. */
+  private folio_pages = new Uint16Array(0);
 
   constructor(profile: KernelProfile, prices: Prices) {
     this.profile = profile;
@@ -143,14 +154,17 @@ export class PageModel {
       } else if (!whole && (this.window[at] === huge || this.window[at] === huge_lazy)) {
         this.split(at);
       }
-      if (this.window[at] === table) price += this.makeLazy(at, from, to) * this.prices.lazy_free_page_ns;
+      if (this.window[at] === table) {
+        if (this.folio_pages[at] > 0 && this.freesPartOfFolio(at, from, to)) this.splitFolio(at);
+        price += this.makeLazy(at, from, to) * this.prices.lazy_free_page_ns;
+      }
       from = to;
     }
     return price;
   }
 
-  /** Writes to each page once, in ascending order, inside one area. */
-  touch(start: number, pages: number): number {
+  /** Writes to each page once, in ascending order, inside one area; `zeroes` says that it leaves nothing but zeroes. */
+  touch(start: number, pages: number, zeroes = false): number {
     if (pages === 0) return 0;
     const end = start + pages;
     if (end > this.page.length) this.grow(end);
@@ -161,10 +175,11 @@ export class PageModel {
     for (let from = start; from < end; ) {
       const at = from >>> window_shift;
       const to = Math.min(end, (at << window_shift) + window_pages);
-      if (this.window[at] === table) this.touchTable(at, from, to);
+      if (this.window[at] === table) this.touchTable(at, from, to, zeroes);
       else if (this.window[at] === empty) this.touchEmpty(at, from, to, area);
       else if (this.window[at] === huge_lazy) this.window[at] = huge;
       else if (this.window[at] === huge_zero) this.touchHugeZero(at, from, to);
+      if (this.window[at] === huge) this.page.fill(zeroes ? absent : written, from, to);
       from = to;
     }
     const faults = this.faults - faults_before;
@@ -235,6 +250,7 @@ export class PageModel {
           this.huge_pages -= window_pages;
         }
         this.window[at] = empty;
+        this.page.fill(absent, from, to);
         return this.prices.release_huge_ns;
       }
       this.split(at);
@@ -244,16 +260,20 @@ export class PageModel {
       gone = this.present[at];
       this.present[at] = 0;
       this.special[at] = 0;
+      this.folio_pages[at] = 0;
     } else {
       gone = 0;
       let special = 0;
+      let folio_pages = 0;
       for (let page = from; page < to; page += 1) {
-        const was = this.page[page];
+        const was = this.page[page] & state_mask;
         if (was >= resident) gone += 1;
         if (was === zero || was === lazy) special += 1;
+        if ((this.page[page] & of_folio) !== 0) folio_pages += 1;
       }
       this.present[at] -= gone;
       this.special[at] -= special;
+      this.folio_pages[at] -= folio_pages;
     }
     this.page.fill(absent, from, to);
     this.resident_pages -= gone;
@@ -263,8 +283,9 @@ export class PageModel {
   private makeLazy(at: number, from: number, to: number): number {
     let made = 0;
     for (let page = from; page < to; page += 1) {
-      if (this.page[page] !== resident) continue;
-      this.page[page] = lazy;
+      if ((this.page[page] & state_mask) !== resident) continue;
+      // Resident becomes lazy, whatever else is known of the page.
+      this.page[page] += lazy - resident;
       made += 1;
     }
     this.special[at] += made;
@@ -276,24 +297,24 @@ export class PageModel {
       this.makeHuge(at);
     } else {
       this.window[at] = table;
-      this.touchTable(at, from, to);
+      this.touchTable(at, from, to, false);
     }
   }
 
-  private touchTable(at: number, from: number, to: number): void {
+  private touchTable(at: number, from: number, to: number, zeroes: boolean): void {
     if (this.present[at] === 0 && this.special[at] === 0) {
       this.page.fill(resident, from, to);
       this.makePresent(at, to - from);
       return;
     }
-    if (this.present[at] === window_pages && this.special[at] === 0) return;
+    if (this.present[at] === window_pages && this.special[at] === 0 && this.folio_pages[at] === 0) return;
     let made = 0;
     for (let page = from; page < to; page += 1) {
-      const was = this.page[page];
-      if (was === resident) continue;
-      if (was !== absent) this.special[at] -= 1;
-      if (was !== lazy) made += 1;
-      this.page[page] = resident;
+      const was = this.page[page] & state_mask;
+      const folio = this.page[page] & of_folio;
+      if (was === zero || was === lazy) this.special[at] -= 1;
+      if (was < resident) made += 1;
+      this.page[page] = folio === 0 ? resident : zeroes ? resident | of_folio : resident | of_folio | written;
     }
     this.makePresent(at, made);
   }
@@ -303,7 +324,7 @@ export class PageModel {
       this.makeHuge(at);
     } else {
       this.split(at);
-      this.touchTable(at, from, to);
+      this.touchTable(at, from, to, false);
     }
   }
 
@@ -327,14 +348,46 @@ export class PageModel {
     if (page % window_pages !== 0 && at < this.window.length && this.window[at] >= huge) this.split(at);
   }
 
+  /** A huge page is mapped page by page from now on; it stays one folio. */
   private split(at: number): void {
     const state = this.window[at];
     const start = at << window_shift;
-    if (state !== huge_zero) this.huge_pages -= window_pages;
-    this.page.fill(state === huge ? resident : state === huge_lazy ? lazy : zero, start, start + window_pages);
+    const end = start + window_pages;
+    this.window[at] = table;
     this.present[at] = state === huge_zero ? 0 : window_pages;
     this.special[at] = state === huge ? 0 : window_pages;
-    this.window[at] = table;
+    if (state === huge_zero) {
+      this.page.fill(zero, start, end);
+      return;
+    }
+    this.huge_pages -= window_pages;
+    this.folio_pages[at] = window_pages;
+    for (let page = start; page < end; page += 1) this.page[page] |= (state === huge ? resident : lazy) | of_folio;
+  }
+
+  /** True where MADV_FREE of [from, to) meets some of the folio's pages, but not all 512 of them. */
+  private freesPartOfFolio(at: number, from: number, to: number): boolean {
+    if (to - from === window_pages && this.folio_pages[at] === window_pages) return false;
+    for (let page = from; page < to; page += 1) if ((this.page[page] & of_folio) !== 0) return true;
+    return false;
+  }
+
+  /** The folio falls into pages; those that hold only zeroes are mapped to the zero page. */
+  private splitFolio(at: number): void {
+    const start = at << window_shift;
+    for (let page = start; page < start + window_pages; page += 1) {
+      const was = this.page[page];
+      if ((was & of_folio) === 0) continue;
+      if ((was & written) !== 0 || !this.profile.split_maps_zero) {
+        this.page[page] = was & state_mask;
+        continue;
+      }
+      if ((was & state_mask) === resident) this.special[at] += 1;
+      this.page[page] = zero;
+      this.present[at] -= 1;
+      this.resident_pages -= 1;
+    }
+    this.folio_pages[at] = 0;
   }
 
   private suitable(at: number, area: number): boolean {
@@ -351,6 +404,7 @@ export class PageModel {
     this.window = widen(this.window, new Uint8Array(windows));
     this.present = widen(this.present, new Uint16Array(windows));
     this.special = widen(this.special, new Uint16Array(windows));
+    this.folio_pages = widen(this.folio_pages, new Uint16Array(windows));
   }
 }
 
