@@ -7,6 +7,7 @@ import { configOf } from '../sim/config.ts';
 import {
   boundaries_bytes,
   type Config,
+  default_profile,
   defaults,
   enums,
   type KernelProfile,
@@ -134,13 +135,20 @@ export const anyUsualConfig: fc.Arbitrary<Config> = fc.oneof(fc.constant(configO
 
 export const anyTouch: fc.Arbitrary<TouchModel> = fc.constantFrom(...enums.touch);
 
-export const anyProfile: fc.Arbitrary<KernelProfile> = fc.record({
-  page_bytes: fc.constant(4096),
-  thp_kernel: fc.constantFrom(...enums.thp_kernel),
-  pt_reclaim: fc.boolean(),
-  huge_zero_write: fc.constantFrom(...enums.huge_zero_write),
-  process_madvise: fc.constant(true),
-});
+/** Every yes or no of a profile, drawn; a kernel without process_madvise is not modelled. */
+export const anyProfile: fc.Arbitrary<KernelProfile> = fc
+  .record({
+    thp_kernel: fc.constantFrom(...enums.thp_kernel),
+    huge_zero_write: fc.constantFrom(...enums.huge_zero_write),
+    flags: fc.record(
+      Object.fromEntries(
+        Object.entries(default_profile)
+          .filter(([name, value]) => typeof value === 'boolean' && name !== 'process_madvise')
+          .map(([name]) => [name, fc.boolean()]),
+      ),
+    ),
+  })
+  .map(({ flags, ...words }) => ({ ...default_profile, ...words, ...flags }));
 
 /** A configuration that says only what is not the default, for messages. */
 export function unusual(config: Config): Partial<Config> {

@@ -237,10 +237,13 @@ function randomValue(random: Random, name: ParamName): number {
 }
 
 function randomProfile(random: Random): KernelProfile {
+  const flags = Object.entries(default_profile).filter(
+    ([name, value]) => typeof value === 'boolean' && name !== 'process_madvise',
+  );
   return {
     ...default_profile,
+    ...Object.fromEntries(flags.map(([name]) => [name, random() < 0.5])),
     thp_kernel: pick(random, enums.thp_kernel),
-    pt_reclaim: random() < 0.5,
     huge_zero_write: pick(random, enums.huge_zero_write),
   };
 }
