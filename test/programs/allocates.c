@@ -135,6 +135,8 @@ static int touches(void) {
   free(kept(calloc(200, 4096)));
   memset(kept(malloc(1000000)), 1, 1000000);
   free(kept(malloc(100000)));
+  block = kept(malloc(250 * 4096));
+  block[0] = block[5 * 4096] = block[9 * 4096] = 1;
   return 0;
 }
 
