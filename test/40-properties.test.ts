@@ -165,12 +165,9 @@ describe('the C core with the counted kernel', () => {
 describe.skipIf(probed === null)('the real kernel', () => {
   test('does what the page model says, fault for fault and page for page (I14, I15, I31-I33)', async () => {
     await fc.assert(
-      fc.asyncProperty(anyIntents, anyConfig, anyTouch, async (intents, drawn, touch) => {
+      fc.asyncProperty(anyIntents, anyConfig, anyTouch, async (intents, config, touch) => {
         const chunks = legalTrace(intents);
         if (chunks.length === 0) return;
-        // A huge page that two blocks share: see the known gap below.
-        const shares = drawn.thp_policy !== 0 && (drawn.thp_policy === 1 || drawn.thp_from_bytes < 2 * MiB);
-        const config = shares ? { ...drawn, warm_from_bytes: drawn.cold_from_bytes } : drawn;
         const setup: Setup = { config, prices, profile: probed!, touch, seed: 1 };
         const real = await replayReal(written(chunks), chunks, setup);
         expect(
@@ -180,21 +177,6 @@ describe.skipIf(probed === null)('the real kernel', () => {
       }),
       { numRuns: Math.ceil(numRuns / 2) },
     );
-  });
-});
-
-describe.skipIf(probed === null)('a known gap of the page model', () => {
-  // MADV_FREE of a part of a huge page splits it, and the kernel (6.12 and later) then maps those of its pages that hold
-  // nothing but zeroes to the zero page: they stop being resident. The model keeps them. When this test fails, the gap is
-  // closed: take it out, and the exceptions above and in experiments/verify/random.ts with it.
-  test.fails('pages that were never written stay resident when MADV_FREE splits their huge page', async () => {
-    const text = 'alloc A 3MiB touched 0\nalloc B 1MiB touched 1\nfree B\n';
-    const { trace } = readScenario('lazy-split', text);
-    const config = configOf('RESEARCH', { bigcache: 0 });
-    const setup: Setup = { config, prices, profile: probed!, touch: 'recorded', seed: 1 };
-    const chunks = [...trace.chunks()];
-    const real = await replayReal(written(chunks), chunks, setup);
-    expect(firstDifference(replay(chunks, setup), real.result, 'kernel')).toBeNull();
   });
 });
 

@@ -20,6 +20,7 @@ interface Pages {
   readonly window: Uint8Array;
   readonly present: Uint16Array;
   readonly special: Uint16Array;
+  readonly folio_pages: Uint16Array;
 }
 interface Objects {
   readonly block_of: Int32Array;
@@ -208,7 +209,9 @@ export class Checked {
   /** I1, I15, and huge pages inside areas. */
   private checkPages(): void {
     const { kernel, allocator, setup } = this;
-    const { page, window, present, special } = kernel as unknown as Pages;
+    const { page: marks, window, present, special, folio_pages } = kernel as unknown as Pages;
+    // Above the state stand two marks: part of a huge page that is mapped page by page, and written.
+    const page = marks.map((mark) => mark & 3);
     const { areas } = kernel;
     let resident = 0;
     let huge = 0;
@@ -225,12 +228,17 @@ export class Checked {
       if (state === window_state.table) {
         let here = 0;
         let odd = 0;
+        let of_folio = 0;
         for (let each = from; each < from + window_pages; each += 1) {
           if (page[each] >= page_state.resident) here += 1;
           if (page[each] === page_state.zero || page[each] === page_state.lazy) odd += 1;
+          if ((marks[each] & 4) !== 0) of_folio += 1;
           if (page[each] !== page_state.absent) hold(inside[each] === 1, 'I1: what is present is mapped');
         }
-        hold(here === present[at] && odd === special[at], 'I1: the pages of a window are counted');
+        hold(
+          here === present[at] && odd === special[at] && of_folio === folio_pages[at],
+          'I1: the pages of a window are counted',
+        );
         resident += here;
         continue;
       }

@@ -26,7 +26,6 @@ import {
   param_names,
   params,
   prices,
-  shape,
 } from '../../sim/spec.ts';
 import { TraceBuilder } from '../../traces/builder.ts';
 import { writeHak } from '../../traces/file.ts';
@@ -206,18 +205,7 @@ function randomConfig(random: Random, kernel: Kernel): Config {
   const at = (name: ParamName): number => drawn[name] ?? defaults[name];
   drawn.warm_from_bytes = Math.min(at('warm_from_bytes'), at('cold_from_bytes'));
   drawn.checkpoint_events = pick(random, kernel === 'real' ? [100, 500, 4096] : [1, 7, 64, 500, 4096]);
-  if (kernel === 'real' && sharesHugeWindows(at)) drawn.warm_from_bytes = at('cold_from_bytes');
   return configOf('BALANCED', drawn);
-}
-
-/**
- * True where a huge page may belong to two blocks. MADV_FREE of one of them makes the kernel (6.12 and later) give the pages
- * of the other that hold nothing but zeroes back to the zero page, which the page model does not know.
- */
-function sharesHugeWindows(at: (name: ParamName) => number): boolean {
-  const policy = params.thp_policy.words![at('thp_policy')];
-  if (policy === 'off') return false;
-  return policy === 'on' || at('thp_from_bytes') < shape.window_pages * shape.page_bytes;
 }
 
 /** The bugs of the original stay off. */
