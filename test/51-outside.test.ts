@@ -93,6 +93,18 @@ describe('hak-replay by hand', () => {
     expect(stderr.trim().split('\n')).toHaveLength(1);
   });
 
+  test('an undersized block is caught by the policy within 1,000 events, and by the hole behind it when that looks away', () => {
+    const churn = new SyntheticTrace('churn', { events: 1000, seed: 1, boundaries_bytes });
+    const path = join(folder, 'churn.hak');
+    writeHak(path, churn.chunks(), columns, () => churn.origin);
+    const bug = [path, '--set', 'legacy_undersized=true', '--touch', 'page'];
+    expect(run(...bug)).toMatchObject({ status: 1, stderr: expect.stringMatching(/broke the rule undersized/) });
+    expect(run(...bug, '--trust')).toMatchObject({
+      status: 70,
+      stderr: expect.stringMatching(/signal 11: a touch outside any block/),
+    });
+  });
+
   test('what is not a .hak file, or is cut off, is refused', () => {
     const text = join(folder, 'text.hak');
     writeFileSync(text, 'x'.repeat(200));
