@@ -77,7 +77,10 @@ function rows(trace: Trace): Row[] {
 }
 
 /** A raw recording made by hand: for each thread its events, as time in 4 ns, kind and address. */
-function merged(threads: readonly (readonly (readonly [number, number, number])[])[]) {
+function merged(
+  threads: readonly (readonly (readonly [number, number, number])[])[],
+  damage: (stream: Buffer, end: number) => Buffer = (stream) => stream,
+) {
   const raw = join(mkdtempSync(join(folder, 'raw-')), '1.0');
   mkdirSync(raw);
   const header_bytes = 4096;
@@ -102,7 +105,7 @@ function merged(threads: readonly (readonly (readonly [number, number, number])[
       word(100n);
       word(0x1234n);
     }
-    writeFileSync(join(raw, `stream.${index}`), stream);
+    writeFileSync(join(raw, `stream.${index}`), damage(stream, at));
   }
   const launch = { pid: 0, failure: '', status: 0, signal: 0, wall_ns: 0, user_ns: 0, sys_ns: 0, faults: 0 };
   const [only] = readProcesses(dirname(raw));
@@ -369,6 +372,36 @@ describe('processes', () => {
     ]);
     expect(child.origin.dropped).toBe(3);
     expect(child.origin.process!.exit).toBe(9);
+  });
+
+  describe('a death in the midst of a flush loses nothing and doubles nothing', () => {
+    const events = [1, 2, 3].flatMap((number) => [
+      [number * 10, record_kind.malloc, 0x7f0000000000 + number * 4096] as const,
+      [number * 10 + 5, record_kind.free, 0x7f0000000000 + number * 4096] as const,
+    ]);
+    const buffer_offset = 4096;
+
+    test.each([
+      ['before the write', 0, 0, 0],
+      ['half-way through the write', 0.5, 0, 0],
+      ['after the write', 1, 0, 0],
+      ['half-way through the clearing of the buffer', 1, 0.5, 0],
+      ['after the clearing', 1, 1, 0],
+      ['when only its mark was left', 1, 1, 1],
+    ])('%s', (_when, written_share, cleared_share, counted_share) => {
+      const { kinds, origin } = merged([events], (stream, end) => {
+        const bytes = end - buffer_offset;
+        const pending = stream.subarray(buffer_offset, end);
+        const words = (share: number) => Math.floor((bytes * share) / 8) * 8;
+        const file = Buffer.concat([stream, pending.subarray(0, words(written_share))]);
+        file.writeBigUInt64LE(BigInt(bytes * counted_share), 8);
+        file.writeBigUInt64LE(BigInt(bytes), 16);
+        file.fill(0, buffer_offset, buffer_offset + words(cleared_share));
+        return file;
+      });
+      expect(kinds).toEqual(['malloc', 'free', 'malloc', 'free', 'malloc', 'free']);
+      expect(origin.notes).toEqual([]);
+    });
   });
 
   test('a fork that runs no handlers keeps the two apart as well', () => {
