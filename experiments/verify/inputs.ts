@@ -95,6 +95,21 @@ export function writeGiant(folder: string): string {
   return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: false, touch: true }, 1);
 }
 
+/** Blocks around every class of BigCache, from more call sites than it has slots. */
+export function writeSites(folder: string, events: number, seed: number): string {
+  const random = seedrandom.alea(`sites/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const builder = new TraceBuilder();
+  const live: number[] = [];
+  for (let name = 0; builder.events < events; name += 1) {
+    if (live.length > 24) builder.free(live.splice(choose(live.length), 1)[0]);
+    const size_bytes = [600 * KiB, 1 * MiB, 3 * MiB, 5 * MiB, 9 * MiB, 15 * MiB][choose(6)];
+    builder.allocate(op.malloc, name, size_bytes, { site: choose(200) });
+    live.push(name);
+  }
+  return write(join(folder, 'sites.hak'), builder.finish(), { time: false, sites: true, touch: false }, 200);
+}
+
 /** 5,000 pages that are kept, until one free of all that may be kept drives them out together. */
 export function writeCrowd(folder: string): string {
   const builder = new TraceBuilder();

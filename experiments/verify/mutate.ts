@@ -29,8 +29,8 @@ function groupOf(file: string): keyof Cases {
 }
 
 export interface Verdict extends Omit<Mutant, 'offset' | 'length' | 'replacement'> {
-  readonly outcome: 'caught' | 'equivalent' | 'survived' | 'did not compile';
-  /** The case that caught it and what differed there, or why nothing can. */
+  readonly outcome: 'caught' | Excused['kind'] | 'survived' | 'did not compile';
+  /** The case that caught it and what differed there, or why nothing does. */
   readonly why: string;
 }
 
@@ -42,7 +42,7 @@ export interface Options {
   readonly file: string | null;
   /** An earlier report, whose catches stand where the file is what it was; null tries all. */
   readonly before: Report | null;
-  /** Whether mutants listed as equivalent go through every case, which takes long, or only through the most telling. */
+  /** Whether mutants listed in equivalent.json go through every case, which takes long, or through the most telling. */
   readonly thorough: boolean;
   readonly jobs: number;
 }
@@ -57,11 +57,16 @@ export interface Report {
   readonly verdicts: readonly Verdict[];
   /** Cases in which the core as it is does not answer as the simulator: they took no part. */
   readonly disagreements: readonly { readonly name: string; readonly difference: string }[];
-  /** Listed as equivalent, and yet caught or not there: the list is out of date. */
+  /** Listed as not to be caught, and yet caught or not there: the list is out of date. */
   readonly stale: readonly string[];
 }
 
-interface Equivalent {
+/**
+ * Why a mutant is not caught: it changes nothing that any input shows; it weakens a check of our own, which holds; or it is
+ * a gap that is known.
+ */
+interface Excused {
+  readonly kind: 'equivalent' | 'weaker check' | 'known gap';
   readonly file: string;
   readonly function: string;
   readonly text: string;
@@ -84,7 +89,7 @@ export async function mutate(
     const random = seedrandom.alea(`mutants/${options.seed}`);
     const drawn = every.map((mutant) => ({ mutant, drawn: random() * 1000 < options.share_permille }));
     const chosen = drawn.filter((each) => each.drawn && (options.file === null || each.mutant.file === options.file));
-    const equivalents = readEquivalents(root);
+    const excused = readExcused(root);
     const sums = Object.fromEntries([...sources].map(([file, source]) => [file, crc32Hex(source)]));
     const standing = catchesThatStand(options.before, sums);
     const shop = await Workshop.open(root, folder);
@@ -100,11 +105,15 @@ export async function mutate(
           continue;
         }
         const binary = await shop.build(job, mutant, applied(sources.get(mutant.file)!, mutant));
-        const known = equivalents.has(keyOf(mutant)) && !options.thorough;
+        const known = excused.has(keyOf(mutant)) && !options.thorough;
         const every_case = cases[groupOf(mutant.file)];
-        const caught =
-          binary === null ? null : await oracle.catches(binary, known ? every_case.slice(0, 4) : every_case);
-        const verdict = judge(mutant, binary !== null, caught, equivalents);
+        let caught = null;
+        if (binary !== null) caught = await oracle.catches(binary, known ? every_case.slice(0, 4) : every_case);
+        if (binary !== null && caught === null && !known) {
+          const watched = await shop.buildWatched(job, mutant, applied(sources.get(mutant.file)!, mutant));
+          caught = await oracle.catchesWatched(watched, every_case);
+        }
+        const verdict = judge(mutant, binary !== null, caught, excused);
         verdicts.push(verdict);
         progress(verdicts.length, chosen.length, verdict);
       }
@@ -112,10 +121,10 @@ export async function mutate(
     await Promise.all(Array.from({ length: options.jobs }, (_, job) => work(job)));
     const order = new Map(chosen.map(({ mutant }, at) => [keyOf(mutant), at]));
     verdicts.sort((a, b) => order.get(keyOf(a))! - order.get(keyOf(b))! || a.line - b.line);
-    const survivors = new Set(verdicts.filter((each) => each.outcome === 'equivalent').map(keyOf));
+    const survivors = new Set(verdicts.filter(({ outcome }) => excuses.includes(outcome)).map(keyOf));
     const tried = new Set(verdicts.map(keyOf));
     const known = new Set(every.map(keyOf));
-    const stale = [...equivalents.keys()].filter((key) => !known.has(key) || (tried.has(key) && !survivors.has(key)));
+    const stale = [...excused.keys()].filter((key) => !known.has(key) || (tried.has(key) && !survivors.has(key)));
     return {
       seed: options.seed,
       share_permille: options.share_permille,
@@ -138,9 +147,9 @@ function coreSources(root: string): Map<string, string> {
   return new Map(names.sort().map((name) => [name, readFileSync(join(folder, name), 'utf8')]));
 }
 
-function readEquivalents(root: string): Map<string, Equivalent> {
+function readExcused(root: string): Map<string, Excused> {
   const path = join(root, 'experiments', 'verify', 'equivalent.json');
-  const list = JSON.parse(readFileSync(path, 'utf8')) as readonly Equivalent[];
+  const list = JSON.parse(readFileSync(path, 'utf8')) as readonly Excused[];
   return new Map(list.map((each) => [keyOf(each), each]));
 }
 
@@ -156,7 +165,7 @@ function catchesThatStand(before: Report | null, sums: Readonly<Record<string, s
 const crc32Hex = (text: string): string => crc32(new TextEncoder().encode(text)).toString(16).padStart(8, '0');
 
 /** A mutant by its words, so that it is found again when lines move. */
-function keyOf({ file, function: name, text, mutation }: Omit<Equivalent, 'why'>): string {
+function keyOf({ file, function: name, text, mutation }: Omit<Excused, 'kind' | 'why'>): string {
   return [file, name, text, mutation].join(' | ');
 }
 
@@ -164,12 +173,12 @@ function judge(
   { offset: _, length: __, replacement: ___, ...mutant }: Mutant,
   compiled: boolean,
   caught: { case: string; how: string } | null,
-  equivalents: ReadonlyMap<string, Equivalent>,
+  excused: ReadonlyMap<string, Excused>,
 ): Verdict {
   if (!compiled) return { ...mutant, outcome: 'did not compile', why: '' };
   if (caught !== null) return { ...mutant, outcome: 'caught', why: `${caught.case}: ${caught.how}` };
-  const equivalent = equivalents.get(keyOf(mutant));
-  if (equivalent !== undefined) return { ...mutant, outcome: 'equivalent', why: equivalent.why };
+  const reason = excused.get(keyOf(mutant));
+  if (reason !== undefined) return { ...mutant, outcome: reason.kind, why: reason.why };
   return { ...mutant, outcome: 'survived', why: '' };
 }
 
@@ -178,63 +187,98 @@ class Workshop {
   readonly sound: string;
   private readonly native: string;
   private readonly folder: string;
-  private readonly objects: readonly string[];
-  private readonly compile: readonly string[];
+  private readonly plain: Way;
+  private watched: Promise<Way> | undefined;
 
-  private constructor(folder: string, native: string, objects: readonly string[], compile: readonly string[]) {
+  private constructor(folder: string, native: string, plain: Way) {
     this.folder = folder;
     this.native = native;
-    this.objects = objects;
-    this.compile = compile;
+    this.plain = plain;
     this.sound = join(native, 'build', 'hak-replay');
   }
 
-  /** Builds the core as it is with -O1, and learns from make how. */
+  /** Builds the core as it is, where it is not built already. */
   static async open(root: string, folder: string): Promise<Workshop> {
     const native = join(folder, 'native');
     mkdirSync(native);
-    // What is built already and fresh is not built again.
     for (const part of ['core', 'Makefile', 'build'].filter((each) => existsSync(join(root, 'native', each))))
       cpSync(join(root, 'native', part), join(native, part), { recursive: true, preserveTimestamps: true });
-    const target = 'build/hak-replay';
-    const made = await run('make', ['-s', '-j2', '-C', native, 'OPTIMISE=-O1', target]);
-    if (made.code !== 0) throw new Error(`the core does not compile: ${made.stderr}`);
-    const { stdout } = await run('make', ['-n', '-B', '-C', native, 'OPTIMISE=-O1', target]);
-    const line = stdout.split('\n').find((each) => each.includes('core/allocator.c'));
-    if (line === undefined) throw new Error('make does not say how it compiles core/allocator.c');
-    // The same flags, without warnings and debug information, which change no code and take half the time.
-    const compile = line.split(/\s+/).filter((word) => word !== '' && word !== '-g' && !word.startsWith('-W'));
-    const objects = readdirSync(join(native, 'build')).filter((name) => name.endsWith('.o'));
-    return new Workshop(folder, native, objects, compile.slice(0, compile.indexOf('-c')));
+    return new Workshop(folder, native, await wayOf(native, 'build', '-O1', []));
   }
 
   /** A hak-replay with `source` in the place of one file; null where it does not compile. One at a time a job. */
-  async build(job: number, mutant: Mutant, source: string): Promise<string | null> {
+  build(job: number, mutant: Mutant, source: string): Promise<string | null> {
+    return this.make(this.plain, job, mutant, source);
+  }
+
+  /**
+   * The same, under sanitizers: it ends where it leaves an array or does what C does not define. Not optimised, for a
+   * compiler that sees a loop leave its array may shorten the loop, and so undo the mutant.
+   */
+  async buildWatched(job: number, mutant: Mutant, source: string): Promise<string> {
+    this.watched ??= wayOf(this.native, 'build-sanitize', '-O0', [
+      'SANITIZE=address,undefined -fno-sanitize-recover=all',
+      'BUILD=build-sanitize',
+    ]);
+    const binary = await this.make(await this.watched, job, mutant, source);
+    if (binary === null) throw new Error(`${mutant.file} compiles, but not under sanitizers`);
+    return binary;
+  }
+
+  private async make({ compile, link, objects, folder }: Way, job: number, mutant: Mutant, source: string) {
     const own = join(this.folder, `job-${job}`);
     mkdirSync(own, { recursive: true });
     const path = join(own, mutant.file);
     const object = join(own, 'mutant.o');
     writeFileSync(path, source);
-    const [cc, ...flags] = this.compile;
+    const [cc, ...flags] = compile;
     const compiled = await run(cc, [...flags, '-w', '-I', join(this.native, 'core'), '-c', path, '-o', object]);
     rmSync(path);
     if (compiled.code !== 0) return null;
-    const unchanged = this.objects.filter((name) => name !== mutant.file.replace(/c$/, 'o'));
+    const unchanged = objects.filter((name) => name !== mutant.file.replace(/c$/, 'o'));
     const binary = join(own, 'hak-replay');
-    const linked = await run(cc, [...unchanged.map((name) => join(this.native, 'build', name)), object, '-o', binary]);
+    const linked = await run(cc, [...link, ...unchanged.map((name) => join(folder, name)), object, '-o', binary]);
     return linked.code === 0 ? binary : null;
   }
 }
 
-const outcomes = ['caught', 'equivalent', 'survived', 'did not compile'] as const;
+/** How make compiles and links, and the objects it made. */
+interface Way {
+  readonly compile: readonly string[];
+  readonly link: readonly string[];
+  readonly objects: readonly string[];
+  readonly folder: string;
+}
+
+async function wayOf(native: string, build: string, optimise: string, settings: readonly string[]): Promise<Way> {
+  const options = ['-C', native, `OPTIMISE=${optimise}`, ...settings, `${build}/hak-replay`];
+  const made = await run('make', ['-s', '-j2', ...options]);
+  if (made.code !== 0) throw new Error(`the core does not compile: ${made.stderr}`);
+  const { stdout } = await run('make', ['-n', '-B', ...options]);
+  const line = stdout.split('\n').find((each) => each.includes('core/allocator.c'));
+  if (line === undefined) throw new Error('make does not say how it compiles core/allocator.c');
+  // The same flags, without warnings and debug information, which change no code and take half the time.
+  const words = line.split(/\s+/).filter((word) => word !== '' && word !== '-g' && !word.startsWith('-W'));
+  const compile = words.slice(0, words.indexOf('-c'));
+  const folder = join(native, build);
+  return {
+    compile,
+    link: compile.filter((word) => word.startsWith('-fsanitize')),
+    objects: readdirSync(folder).filter((name) => name.endsWith('.o')),
+    folder,
+  };
+}
+
+const excuses: readonly string[] = ['equivalent', 'weaker check', 'known gap'];
+const outcomes = ['caught', 'equivalent', 'weaker check', 'known gap', 'survived', 'did not compile'] as const;
 
 /** Counts by file, and in all. */
 export function table({ verdicts }: Report): string {
   const files = [...new Set(verdicts.map((each) => each.file))];
   const row = (name: string, of: readonly Verdict[]): (string | number)[] => {
     const counts = outcomes.map((outcome) => of.filter((each) => each.outcome === outcome).length);
-    const [caught, , survived] = counts;
-    const share = caught + survived === 0 ? 100 : Math.floor((1000 * caught) / (caught + survived)) / 10;
+    const [caught, , , gaps, survived] = counts;
+    const share = caught === 0 ? 0 : Math.floor((1000 * caught) / (caught + gaps + survived)) / 10;
     return [name, of.length, ...counts, `${share.toFixed(1)} %`];
   };
   return markdownTable(
