@@ -1,7 +1,7 @@
 /** The command line: reads arguments, runs one subcommand, turns errors into one line and an exit code. */
 import { Command, CommanderError } from 'commander';
 import { discardUnfinished } from '../traces/file.ts';
-import { exit_codes, exitCodeOf } from './command.ts';
+import { exit_codes, exitCodeOf, UsageError } from './command.ts';
 import { commands } from './commands.ts';
 
 /** Runs the command line `args` (without node and script) and returns the exit code. */
@@ -11,6 +11,7 @@ export async function main(args: readonly string[], version: string): Promise<nu
     .version(version)
     .enablePositionalOptions()
     .showSuggestionAfterError()
+    .configureOutput({ outputError: (text, write) => write(`hakmem: ${oneLine(text)}\n`) })
     .exitOverride();
   for (const add of commands) add(program);
   for (const command of program.commands) command.exitOverride();
@@ -25,6 +26,8 @@ export async function main(args: readonly string[], version: string): Promise<nu
     throw error;
   });
   try {
+    if (args.length === 0)
+      throw new UsageError(`no command; wanted one of ${commandNames(program).join(' ')} (hakmem --help says more)`);
     await program.parseAsync([...args], { from: 'user' });
     return Number(process.exitCode ?? exit_codes.holds);
   } catch (error) {
@@ -33,7 +36,19 @@ export async function main(args: readonly string[], version: string): Promise<nu
     }
     const code = exitCodeOf(error);
     if (code === undefined) throw error;
-    process.stderr.write(`hakmem: ${(error as Error).message.replaceAll('\n', ' ')}\n`);
+    process.stderr.write(`hakmem: ${oneLine((error as Error).message)}\n`);
     return code;
   }
+}
+
+/** Errors are one line, whoever worded them. */
+function oneLine(text: string): string {
+  return text
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll(/\s*\n\s*/g, ' ');
+}
+
+function commandNames(program: Command): string[] {
+  return program.commands.map((command) => command.name());
 }

@@ -47,7 +47,7 @@ const straggler_wait_ms = 300;
 export function addRecord(program: Command): void {
   program
     .command('record')
-    .description('Runs a program under the recorder and writes a trace for each of its processes')
+    .description('runs a program under the recorder and writes a trace for each of its processes')
     .argument('<program>', 'the program; put -- before it')
     .argument('[arguments...]', 'its arguments')
     .option('-o, --output <file>', 'trace of the program; its children go to FILE.PID.hak (default: PROGRAM-PID.hak)')
@@ -165,45 +165,60 @@ async function launchProgram(
   const launcher = nativeFile('hak-record');
   const report = join(directory, 'report');
   const inherited = process.env.LD_PRELOAD;
-  const child = spawn(launcher, [report, name, ...args], {
-    stdio: ['inherit', options.json ? 2 : 'inherit', 'inherit'],
-    env: {
-      ...process.env,
-      HAKMEM_RECORD_PRELOAD: preloadable(directory) + (inherited ? `:${inherited}` : ''),
-      HAKMEM_RECORD_DIR: directory,
-      HAKMEM_RECORD_CLOCK: hasSteadyTsc() ? 'tsc' : 'monotonic',
-      HAKMEM_RECORD_STACKS: String(options.stacks),
-      HAKMEM_RECORD_MIN_SIZE: String(options.minSize),
-      HAKMEM_RECORD_TOUCH: options.touch ? '1' : '0',
-    },
-  });
-  const restore = passOnSignals((signal) => child.kill(signal));
+  const signals = passOnSignals();
   try {
+    const child = spawn(launcher, [report, name, ...args], {
+      stdio: ['inherit', options.json ? 2 : 'inherit', 'inherit'],
+      env: {
+        ...process.env,
+        HAKMEM_RECORD_PRELOAD: preloadable(directory) + (inherited ? `:${inherited}` : ''),
+        HAKMEM_RECORD_DIR: directory,
+        HAKMEM_RECORD_CLOCK: hasSteadyTsc() ? 'tsc' : 'monotonic',
+        HAKMEM_RECORD_STACKS: String(options.stacks),
+        HAKMEM_RECORD_MIN_SIZE: String(options.minSize),
+        HAKMEM_RECORD_TOUCH: options.touch ? '1' : '0',
+      },
+    });
+    signals.to((signal) => child.kill(signal));
     await new Promise((resolve, reject) => {
       child.once('error', reject);
       child.once('exit', resolve);
     });
   } finally {
-    restore();
+    signals.restore();
   }
   const text = existsSync(report) ? readFileSync(report, 'utf8').trim() : '';
   if (text === '') throw new CheckFailed(`the recorder's launcher could not start ${name}, or was killed`);
   return JSON.parse(text) as Launch;
 }
 
-/** While the program runs, signals are the program's. Returns what undoes it. */
-function passOnSignals(pass: (signal: NodeJS.Signals) => void): () => void {
+/**
+ * While the program runs, signals are the program's; those that come before it is there wait for `to`. At no time is a
+ * signal without a listener, for then it would end this process, or be lost.
+ */
+function passOnSignals(): { to: (pass: (signal: NodeJS.Signals) => void) => void; restore: () => void } {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
-  const before = signals.map((signal) => process.listeners(signal));
-  for (const signal of signals) {
-    process.removeAllListeners(signal);
-    process.on(signal, pass);
+  const before = signals.map((signal) => process.listeners(signal) as NodeJS.SignalsListener[]);
+  const waiting: NodeJS.Signals[] = [];
+  let pass = (signal: NodeJS.Signals): void => {
+    waiting.push(signal);
+  };
+  const listener = (signal: NodeJS.Signals) => pass(signal);
+  for (const [at, signal] of signals.entries()) {
+    process.on(signal, listener);
+    for (const other of before[at]) process.off(signal, other);
   }
-  return () => {
-    for (const [at, signal] of signals.entries()) {
-      process.removeAllListeners(signal);
-      for (const listener of before[at]) process.on(signal, listener as NodeJS.SignalsListener);
-    }
+  return {
+    to: (receiver) => {
+      pass = receiver;
+      for (const signal of waiting) receiver(signal);
+    },
+    restore: () => {
+      for (const [at, signal] of signals.entries()) {
+        for (const other of before[at]) process.on(signal, other);
+        process.off(signal, listener);
+      }
+    },
   };
 }
 

@@ -232,3 +232,17 @@ describe('without a compiler', () => {
     expect(readdirSync(join(bare, 'native'))).not.toContain('build');
   });
 });
+
+describe('the command line itself', () => {
+  test.each([
+    ['no command', [], /no command; wanted one of record generate import info replay explain doctor/],
+    ['an unknown command', ['replya'], /unknown command 'replya' \(Did you mean replay\?\)/],
+    ['an unknown option', ['replay', trace, '--frob'], /unknown option '--frob'/],
+    ['a directory', ['replay', folder], /a directory; wanted a trace file/],
+  ])('%s is one line and exit code 2', (_, args, line) => {
+    const { status, stdout, stderr } = hakmem(...args);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).toMatch(line);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+});
