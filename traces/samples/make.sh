@@ -24,7 +24,7 @@ c++ -O2 -std=c++17 -pthread -o "$scratch/books" threads.cc
 sample python-json --touch -- /usr/bin/python3 json-zlib.py 60
 sample numpy-arrays --touch -- /usr/bin/python3 arrays.py 18
 sample r-frames --touch -- Rscript --vanilla frames.R
-sample r-stacks --touch --stacks 8 --min-size 64K -- Rscript --vanilla frames.R
+sample r-stacks --touch --stacks 8 --min-size 512 -- Rscript --vanilla frames.R
 sample node-buffers --touch --min-size 4K -- node buffers.mjs 120
 sample redis --touch -- sh redis.sh "$scratch"
 sample ffmpeg --touch -- sh ffmpeg.sh
