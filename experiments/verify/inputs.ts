@@ -104,10 +104,11 @@ export function writeSites(folder: string, events: number, seed: number): string
   for (let name = 0; builder.events < events; name += 1) {
     if (live.length > 24) builder.free(live.splice(choose(live.length), 1)[0]);
     const size_bytes = [600 * KiB, 1 * MiB, 3 * MiB, 5 * MiB, 9 * MiB, 15 * MiB][choose(6)];
-    builder.allocate(op.malloc, name, size_bytes, { site: choose(200) });
+    // Some sites have numbers beyond 16 bits, as a large program's have.
+    builder.allocate(op.malloc, name, size_bytes, { site: choose(200) + (choose(3) === 0 ? 65_500 : 0) });
     live.push(name);
   }
-  return write(join(folder, 'sites.hak'), builder.finish(), { time: false, sites: true, touch: false }, 200);
+  return write(join(folder, 'sites.hak'), builder.finish(), { time: false, sites: true, touch: false }, 65_700);
 }
 
 /** 5,000 pages that are kept, until one free of all that may be kept drives them out together. */
@@ -120,6 +121,8 @@ export function writeCrowd(folder: string): string {
   for (let name = 0; name < 2500; name += 1) builder.allocate(op.malloc, name, page_bytes * (1 + (name % 3)));
   for (let name = 0; name < 2500; name += 2) builder.free(name);
   for (let name = 2500; name < 4000; name += 1) builder.allocate(op.malloc, name, page_bytes * (1 + (name % 5)));
+  // Enough tiny blocks that a byte more in each is a page more of heap.
+  for (let name = 10_000; name < 16_000; name += 1) builder.allocate(op.malloc, name, name % 9);
   return write(join(folder, 'crowd.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
 }
 
@@ -242,6 +245,17 @@ function* streamForgeries(streams: Streams, number: number): Generator<[string, 
         yield [`${name}-in-${bytes}-bytes`, replaced(which, [...wide(stream[0], bytes), ...stream.slice(1)])];
     for (const value of [2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1, 2 ** 32, 2 ** 47 - 1, 2 ** 47, 2 ** 53 - 1])
       if (stream[0] < 128) yield [`${name}-starts-${value}`, replaced(which, [...varint(value), ...stream.slice(1)])];
+    // The last row of a chunk and the one behind it; the most pages that can be counted, and one more.
+    if (name.endsWith('touched'))
+      for (const whole of [
+        [24, 1],
+        [25, 0],
+        [1, 0, 23, 1],
+        [1, 0, 24, 0],
+        [1, ...varint(2 ** 32 - 1)],
+        [1, ...varint(2 ** 32 - 2)],
+      ])
+        yield [`${name}-all`, replaced(which, whole)];
     // Every operation with every hint, in the place of the first, the second and one in the middle.
     if (name.endsWith('ops') && number === 1)
       for (const at of [0, 1, stream.length >> 1])
@@ -301,7 +315,7 @@ function writeSmall(folder: string): string {
   const sizes = [0, 8, 224, 232, 7, 4096, 3 * MiB, 3 * MiB, 232, 130 * KiB, 7];
   for (let turn = 0; builder.events < 70; turn += 1) {
     const size_bytes = sizes[turn % sizes.length];
-    const details = { thread: [0, 1, 31, 300][turn % 4], site: (turn * 37) % 150, align: 2 ** (4 + (turn % 12)) };
+    const details = { thread: [0, 1, 31, 300][turn % 4], site: (turn * 37) % 127, align: 2 ** (4 + (turn % 12)) };
     const touched_pages = turn % 3 === 0 ? Math.ceil(size_bytes / page_bytes) : limits.unknown;
     builder.allocate([op.malloc, op.calloc, op.aligned][turn % 3], turn, size_bytes, { ...details, touched_pages });
     if (turn % 4 === 3) builder.reallocate(turn - 2, turn - 2, 5000 * turn, details);
@@ -312,7 +326,7 @@ function writeSmall(folder: string): string {
     join(folder, 'small.hak'),
     [...builder.drain(), ...builder.finish()],
     { time: true, sites: true, touch: true },
-    150,
+    127,
   );
 }
 

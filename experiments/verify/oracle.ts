@@ -6,7 +6,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { configOf, firstDifference, replay, type Setup } from '../../sim/index.ts';
 import type { Result } from '../../sim/result.ts';
-import { type Config, default_profile, type KernelProfile, type Mode, param_names, prices } from '../../sim/spec.ts';
+import {
+  type Config,
+  default_profile,
+  type KernelProfile,
+  type Mode,
+  type Prices,
+  param_names,
+  prices,
+} from '../../sim/spec.ts';
 import { open, TraceError } from '../../traces/index.ts';
 import {
   samplesIn,
@@ -18,7 +26,7 @@ import {
   writeScenario,
   writeSites,
 } from './inputs.ts';
-import { type Ended, run } from './process.ts';
+import { type Ended, run, runEach } from './process.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -30,6 +38,8 @@ export interface Case {
   readonly kernel: 'counted' | 'real';
   /** The rule that the real kernel must see broken when the policy's own checks are off. */
   readonly breaks?: readonly string[];
+  /** One of many small files that are replayed alike. */
+  readonly forged?: boolean;
   /** Replayed under sanitizers too. */
   readonly watched?: boolean;
 }
@@ -38,6 +48,7 @@ export interface Case {
 export type Expected = { readonly result: Result } | { readonly refused: string };
 
 const cpu_seconds_max = 4;
+const forged_at_once = 50;
 const data_bytes_max = { counted: 1024 * MiB, real: 4096 * MiB };
 
 export class Oracle {
@@ -53,11 +64,21 @@ export class Oracle {
 
   /** The first of `cases` that tells `binary` from the simulator, and how; null where none does. */
   async catches(binary: string, cases: readonly Case[]): Promise<{ case: string; how: string } | null> {
-    for (const each of cases) {
+    for (const each of cases.filter(({ forged }) => !forged)) {
       const expected = await this.expectedOf(each);
       if (expected === null) continue;
       const how = differs(each, expected, await replayed(binary, each));
       if (how !== null) return { case: each.name, how };
+    }
+    const forged = cases.filter((each) => each.forged);
+    for (let from = 0; from < forged.length; from += forged_at_once) {
+      const part = forged.slice(from, from + forged_at_once);
+      const answers = await replayedEach(binary, part);
+      for (const [at, each] of part.entries()) {
+        const expected = await this.expectedOf(each);
+        const how = expected === null ? null : differs(each, expected, answers[at]);
+        if (how !== null) return { case: each.name, how };
+      }
     }
     return null;
   }
@@ -100,23 +121,30 @@ export function answerOf({ path, setup }: Case): Expected {
   }
 }
 
-export function replayed(binary: string, { path, setup, kernel, breaks }: Case, watched = false): Promise<Ended> {
+export function replayed(binary: string, each: Case, watched = false): Promise<Ended> {
+  // A sanitizer's shadow of memory needs more room than any limit leaves.
+  const limits = watched
+    ? { cpu_seconds: 10 * cpu_seconds_max }
+    : { cpu_seconds: cpu_seconds_max, data_bytes: data_bytes_max[each.kernel] };
+  return run(binary, [each.path, ...argumentsOf(each)], limits);
+}
+
+/** Replays files that differ in nothing but their bytes, one after another in one go. */
+function replayedEach(binary: string, cases: readonly Case[]): Promise<Ended[]> {
+  const paths = cases.map(({ path }) => path);
+  return runEach(binary, argumentsOf(cases[0]), paths, { cpu_seconds: 1, data_bytes: data_bytes_max.counted });
+}
+
+function argumentsOf({ setup, kernel, breaks }: Case): string[] {
   const { page_bytes: _, ...parts } = setup.profile;
-  const args = [
-    ...[path, '--json', '--kernel', kernel, '--touch', setup.touch],
-    ...[
-      '--profile',
-      Object.entries(parts)
-        .map(([name, value]) => `${name}=${value}`)
-        .join(),
-    ],
+  const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
+  return [
+    ...['--json', '--kernel', kernel, '--touch', setup.touch, '--profile', profile.join()],
     ...param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]),
+    ...Object.entries(setup.prices).flatMap(([name, ns]) => ['--price', `${name}=${ns}`]),
     ...(setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`]),
     ...(breaks === undefined ? [] : ['--trust']),
   ];
-  // A sanitizer's shadow of memory needs more room than any limit leaves.
-  if (watched) return run(binary, args, { cpu_seconds: 10 * cpu_seconds_max });
-  return run(binary, args, { cpu_seconds: cpu_seconds_max, data_bytes: data_bytes_max[kernel] });
 }
 
 /** How an answer differs from what was expected, or null. */
@@ -157,6 +185,7 @@ interface Inputs {
   readonly edges: string;
   readonly short_edges: string;
   readonly long_edges: string;
+  readonly exact_edges: string;
   readonly crowd: string;
   readonly sites: string;
   readonly scatter: string;
@@ -164,6 +193,7 @@ interface Inputs {
   readonly churn: string;
   readonly mixed: string;
   readonly empty: string;
+  readonly one: string;
   readonly samples: readonly string[];
   readonly forgeries: readonly string[];
 }
@@ -173,6 +203,8 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
   return {
     edges: writeScenario(folder, 'edges', 8000, seed),
     long_edges: writeScenario(folder, 'edges', 20_000, seed),
+    exact_edges: writeScenario(folder, 'edges', 1023, seed),
+    one: writeScenario(folder, 'vm', 1, seed),
     crowd: writeCrowd(folder),
     sites: writeSites(folder, 3000, seed),
     short_edges: writeScenario(folder, 'edges', 2500, seed),
@@ -209,11 +241,17 @@ export function caseOf(
   name: string,
   path: string,
   settings: Partial<Config> = {},
-  more: { mode?: Mode; touch?: Setup['touch']; profile?: Partial<KernelProfile>; log?: Setup['log'] } = {},
+  more: {
+    mode?: Mode;
+    touch?: Setup['touch'];
+    profile?: Partial<KernelProfile>;
+    log?: Setup['log'];
+    prices?: Partial<Prices>;
+  } = {},
 ): Case {
   const setup: Setup = {
     config: configOf(more.mode ?? 'BALANCED', { checkpoint_events: 256, ...settings }),
-    prices,
+    prices: { ...prices, ...more.prices },
     profile: { ...default_profile, ...more.profile },
     touch: more.touch ?? 'page',
     seed: 1,
@@ -234,7 +272,7 @@ function telling({ edges, long_edges, scatter, short_edges }: Inputs): Case[] {
   return cases.map((each) => ({ ...each, watched: true }));
 }
 
-function configurations({ edges, short_edges, scatter }: Inputs): Case[] {
+function configurations({ edges, short_edges, exact_edges, scatter }: Inputs): Case[] {
   const cases: Case[] = [];
   for (const mode of ['MINIMAL', 'FAST', 'LEARNING', 'RESEARCH'] as const)
     cases.push(caseOf(`edges, ${mode}`, edges, {}, { mode }));
@@ -319,7 +357,16 @@ function configurations({ edges, short_edges, scatter }: Inputs): Case[] {
         { profile: { thp_kernel: 'always', pt_reclaim: false, huge_zero_write: 'split' }, touch: 'first' },
       ),
     );
+  for (const ns of [0, 64])
+    cases.push(caseOf(`edges, heap calls at ${ns} ns`, edges, {}, { prices: { heap_call_ns: ns } }));
   cases.push(
+    caseOf(
+      'edges, a room of checkpoints filled exactly',
+      exact_edges,
+      { checkpoint_events: 1 },
+      { log: { from: 0, to: 256 } },
+    ),
+    caseOf('scatter, logged from its start', scatter, mapped_from_a_page, { log: { from: 0, to: 5000 } }),
     caseOf(
       'edges, checkpoints and log longer than their rooms',
       short_edges,
@@ -331,13 +378,14 @@ function configurations({ edges, short_edges, scatter }: Inputs): Case[] {
   return cases;
 }
 
-function traces({ scatter, giant, crowd, sites, churn, mixed, empty, samples }: Inputs): Case[] {
+function traces({ scatter, giant, crowd, sites, churn, mixed, empty, one, samples }: Inputs): Case[] {
   return [
     caseOf('scatter', scatter),
     caseOf('scatter, recorded touches', scatter, mapped_from_a_page, { touch: 'recorded' }),
     caseOf('giant', giant, {}, { touch: 'recorded', log: { from: 0, to: 100 } }),
     caseOf('giant, no page touched, region of 4 TiB', giant, { region_bytes: 2 ** 42 }, { touch: 'none' }),
     caseOf('empty', empty),
+    caseOf('one event', one),
     caseOf('sites, cache that does not round', sites, { bigcache_round: 0 }, { touch: 'first' }),
     caseOf('sites, 256 slots', sites, { bigcache_round: 0, bigcache_slots: 256 }, { touch: 'first' }),
     caseOf('crowd that leaves at once', crowd, mapped_from_a_page, { touch: 'first' }),
@@ -352,11 +400,10 @@ function traces({ scatter, giant, crowd, sites, churn, mixed, empty, samples }: 
 }
 
 function malformed({ forgeries }: Inputs): Case[] {
+  const more = { touch: 'recorded', log: { from: 0, to: 100 } } as const;
   return forgeries.map((path) => ({
-    ...caseOf(path.slice(path.lastIndexOf('/') + 1), path, mapped_from_a_page, {
-      touch: 'recorded',
-      log: { from: 0, to: 100 },
-    }),
+    ...caseOf(path.slice(path.lastIndexOf('/') + 1), path, mapped_from_a_page, more),
+    forged: true,
   }));
 }
 

@@ -46,6 +46,26 @@ export function run(program: string, args: readonly string[], limits: Limits = {
   });
 }
 
+/** Runs `program PATH args...` for each path, one after another under one shell, which is several times faster. */
+export async function runEach(
+  program: string,
+  args: readonly string[],
+  paths: readonly string[],
+  limits: Limits,
+): Promise<Ended[]> {
+  const words = [program, ...args].find((word) => !/^[\w=,.:/-]+$/.test(word));
+  if (words !== undefined) throw new Error(`a word that a shell would not leave alone: ${words}`);
+  const loop = `for path; do out=$(${program} "$path" ${args.join(' ')} 2>/dev/null); echo $?; echo "$out"; done`;
+  const { stdout } = await run('sh', ['-c', loop, 'sh', ...paths], limits);
+  const lines = stdout.split('\n');
+  // A shell says 128 and the signal's number.
+  const signals: Readonly<Record<number, string>> = { 134: 'SIGABRT', 137: 'SIGKILL', 139: 'SIGSEGV', 152: 'SIGXCPU' };
+  return paths.map((_, at) => {
+    const code = Number(lines[2 * at] ?? 255);
+    return { code: signals[code] ?? code, stdout: lines[2 * at + 1] ?? '', stderr: '' };
+  });
+}
+
 /** Ends every program still running, calls `discard`, and ends this one as an interrupted one does. */
 export function leaveNothingBehind(discard: () => void): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
