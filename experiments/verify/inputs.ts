@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import seedrandom from 'seedrandom';
+import { mix32 } from '../../sim/decide/digest.ts';
 import { boundaries_bytes } from '../../sim/spec.ts';
 import { ByteReader, ByteWriter } from '../../traces/bytes.ts';
 import { crc32 } from '../../traces/crc32.ts';
@@ -111,6 +112,20 @@ export function writeSites(folder: string, events: number, seed: number): string
   return write(join(folder, 'sites.hak'), builder.finish(), { time: false, sites: true, touch: false }, 65_700);
 }
 
+/** Blocks of many page counts that are all free at once, then wanted again; some counts share a place in a table of 256. */
+export function writeCounts(folder: string): string {
+  const builder = new TraceBuilder();
+  const counts = Array.from({ length: 4000 }, (_, at) => at + 1).filter(
+    (count) => count <= 150 || mix32(count) % 256 === 0,
+  );
+  for (let turn = 0; turn < 2; turn += 1) {
+    // The last of a table first, so that they are in it before it grows.
+    for (const count of counts.toReversed()) builder.allocate(op.malloc, count, count * page_bytes);
+    for (const count of counts.toReversed()) builder.free(count);
+  }
+  return write(join(folder, 'counts.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
 /** 5,000 pages that are kept, until one free of all that may be kept drives them out together. */
 export function writeCrowd(folder: string): string {
   const builder = new TraceBuilder();
@@ -131,16 +146,19 @@ export function writeEmpty(folder: string): string {
   return write(join(folder, 'empty.hak'), [], { time: false, sites: false, touch: false }, 1);
 }
 
-/** What was recorded and lies in traces/samples, smallest first, up to `bytes_max` each. */
-export function samplesIn(root: string, bytes_max: number): string[] {
-  const folder = join(root, 'traces', 'samples');
-  return readdirSync(folder)
+/** Copies to `folder` of what was recorded and lies in traces/samples, smallest first, up to `bytes_max` each. */
+export function copySamples(folder: string, root: string, bytes_max: number): string[] {
+  const samples = join(root, 'traces', 'samples');
+  return readdirSync(samples)
     .filter((name) => name.endsWith('.hak'))
-    .map((name) => join(folder, name))
-    .map((path) => ({ path, bytes: readFileSync(path).length }))
-    .filter(({ bytes }) => bytes <= bytes_max)
-    .sort((a, b) => a.bytes - b.bytes)
-    .map(({ path }) => path);
+    .map((name) => ({ name, bytes: readFileSync(join(samples, name)) }))
+    .filter(({ bytes }) => bytes.length <= bytes_max)
+    .sort((a, b) => a.bytes.length - b.bytes.length)
+    .map(({ name, bytes }) => {
+      const path = join(folder, name);
+      writeFileSync(path, bytes);
+      return path;
+    });
 }
 
 /**

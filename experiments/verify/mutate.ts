@@ -3,8 +3,8 @@
  * held to the simulator's answers. A change that no case tells from the original is either listed, with the reason why
  * nothing could tell, in equivalent.json, or it is a gap in the cross-check.
  *
- *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME] [--jobs N] [--before REPORT.json] [--out FILE]
- *         [--update-docs]
+ *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME] [--jobs N] [--before REPORT.json] [--quick]
+ *         [--out FILE] [--update-docs]
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -304,6 +304,7 @@ async function main(): Promise<void> {
       before: { type: 'string' },
       jobs: { type: 'string', default: '2' },
       out: { type: 'string' },
+      quick: { type: 'boolean', default: false },
       'update-docs': { type: 'boolean', default: false },
     },
   });
@@ -312,7 +313,7 @@ async function main(): Promise<void> {
     seed: Number(values.seed),
     file: values.file ?? null,
     before: values.before === undefined ? null : (JSON.parse(readFileSync(values.before, 'utf8')) as Report),
-    thorough: true,
+    thorough: !values.quick,
     jobs: Number(values.jobs),
   };
   process.stderr.write(`hakmem: mutants, seed ${options.seed}, ${options.share_permille} of 1000\n`);

@@ -17,7 +17,8 @@ import {
 } from '../../sim/spec.ts';
 import { open, TraceError } from '../../traces/index.ts';
 import {
-  samplesIn,
+  copySamples,
+  writeCounts,
   writeCrowd,
   writeEmpty,
   writeForgeries,
@@ -186,6 +187,7 @@ interface Inputs {
   readonly short_edges: string;
   readonly long_edges: string;
   readonly exact_edges: string;
+  readonly counts: string;
   readonly crowd: string;
   readonly sites: string;
   readonly scatter: string;
@@ -205,6 +207,7 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
     long_edges: writeScenario(folder, 'edges', 20_000, seed),
     exact_edges: writeScenario(folder, 'edges', 1023, seed),
     one: writeScenario(folder, 'vm', 1, seed),
+    counts: writeCounts(folder),
     crowd: writeCrowd(folder),
     sites: writeSites(folder, 3000, seed),
     short_edges: writeScenario(folder, 'edges', 2500, seed),
@@ -213,7 +216,7 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
     churn: writeScenario(folder, 'churn', 6000, seed),
     mixed: writeScenario(folder, 'mixed', 6000, seed),
     empty: writeEmpty(folder),
-    samples: samplesIn(root, 2 * MiB),
+    samples: copySamples(folder, root, 2 * MiB),
     forgeries: writeForgeries(folder, seed, 150),
   };
 }
@@ -378,12 +381,18 @@ function configurations({ edges, short_edges, exact_edges, scatter }: Inputs): C
   return cases;
 }
 
-function traces({ scatter, giant, crowd, sites, churn, mixed, empty, one, samples }: Inputs): Case[] {
+function traces({ scatter, giant, counts, crowd, sites, churn, mixed, empty, one, samples }: Inputs): Case[] {
   return [
     caseOf('scatter', scatter),
     caseOf('scatter, recorded touches', scatter, mapped_from_a_page, { touch: 'recorded' }),
     caseOf('giant', giant, {}, { touch: 'recorded', log: { from: 0, to: 100 } }),
     caseOf('giant, no page touched, region of 4 TiB', giant, { region_bytes: 2 ** 42 }, { touch: 'none' }),
+    caseOf(
+      'counts',
+      counts,
+      { ...mapped_from_a_page, bigcache: 0, batch: 0, kept_bytes_max: 2 ** 40 },
+      { touch: 'first' },
+    ),
     caseOf('empty', empty),
     caseOf('one event', one),
     caseOf('sites, cache that does not round', sites, { bigcache_round: 0 }, { touch: 'first' }),

@@ -14,7 +14,7 @@ import type { KernelProfile } from '../../sim/spec.ts';
 import { packageRoot } from '../record.ts';
 import type { Held, Inputs, NamedCase } from './hold-to-kernel.ts';
 import { type Edit, type Idea, ideas } from './ideas.ts';
-import { samplesIn, writeScenario } from './inputs.ts';
+import { copySamples, writeScenario } from './inputs.ts';
 import { markdownTable, writeBetween } from './markers.ts';
 import { leaveNothingBehind, run } from './process.ts';
 
@@ -123,7 +123,7 @@ function namedCases(folder: string, root: string): NamedCase[] {
     { name: 'churn', path: churn, ...usual },
     { name: 'churn, no BigCache', path: churn, ...usual, settings: { bigcache: 0 } },
     { name: 'mixed', path: mixed, ...usual },
-    ...samplesIn(root, MiB / 4).map((path) => ({
+    ...copySamples(folder, root, MiB / 4).map((path) => ({
       name: path.slice(path.lastIndexOf('/') + 1),
       path,
       ...usual,
