@@ -14,6 +14,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -85,7 +86,12 @@ function buildNative() {
   if (!existsSync(join(root, 'native', 'Makefile'))) return;
   process.stderr.write('hakmem: compiling the native part\n');
   const before = digest(native);
-  run('make', ['-s', '-j2', '-C', join(root, 'native')], 'the native part did not compile');
+  const { resolve } = createRequire(import.meta.url);
+  const headers = [
+    `NODE_API=${join(dirname(resolve('node-api-headers/package.json')), 'include')}`,
+    `NODE_ADDON_API=${dirname(resolve('node-addon-api/package.json'))}`,
+  ];
+  run('make', ['-s', '-j2', '-C', join(root, 'native'), ...headers], 'the native part did not compile');
   mkdirSync(dirname(native.stamp), { recursive: true });
   writeFileSync(native.stamp, before);
 }
