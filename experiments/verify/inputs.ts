@@ -93,7 +93,7 @@ export function writeGiant(folder: string): string {
     builder.free(name);
   }
   const path = join(folder, 'giant.hak');
-  return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: false, touch: true }, 1);
+  return write(path, [...builder.drain(), ...builder.finish()], { time: true, sites: false, touch: true }, 1);
 }
 
 /** Blocks around every class of BigCache, from more call sites than it has slots. */
@@ -139,6 +139,50 @@ export function writeCrowd(folder: string): string {
   // Enough tiny blocks that a byte more in each is a page more of heap.
   for (let name = 10_000; name < 16_000; name += 1) builder.allocate(op.malloc, name, name % 9);
   return write(join(folder, 'crowd.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
+/** Tiny blocks that come and go, a byte an event, in chunks of `chunk_events`. */
+export function writeDense(folder: string, events: number, chunk_events: number): string {
+  const builder = new TraceBuilder(chunk_events);
+  for (let event = 0; event < events; event += 2) {
+    builder.allocate(op.malloc, 0, 8);
+    if (builder.events < events) builder.free(0);
+  }
+  const path = join(folder, `dense-${events}-${chunk_events}.hak`);
+  return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: false, touch: false }, 1);
+}
+
+/** Two blocks, of which the second is resized: a reference by distance early in a chunk. */
+function writePair(folder: string): string {
+  const builder = new TraceBuilder();
+  builder.allocate(op.malloc, 0, 5000);
+  builder.allocate(op.malloc, 1, 5000);
+  builder.reallocate(1, 1, 9000);
+  builder.allocate(op.malloc, 2, 5000);
+  return write(join(folder, 'pair.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
+/** A region of 4 MiB is filled to its last page, and its last page but a hole is given back. */
+export function writeFull(folder: string): string {
+  const builder = new TraceBuilder();
+  builder.allocate(op.malloc, 0, 2 * MiB);
+  builder.allocate(op.malloc, 1, 1 * MiB);
+  builder.free(0);
+  for (let name = 2; name < 5; name += 1) builder.allocate(op.malloc, name, 1 * MiB);
+  builder.free(1);
+  for (let name = 5; name < 7; name += 1) builder.allocate(op.malloc, name, 1 * MiB);
+  return write(join(folder, 'full.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
+/** Two neighbours that were written to one after the other, and the hole between them filled again. */
+export function writeNeighbours(folder: string): string {
+  const builder = new TraceBuilder();
+  const sizes = [100 * page_bytes, 50 * page_bytes, 100 * page_bytes];
+  for (const [name, size_bytes] of sizes.entries()) builder.allocate(op.malloc, name, size_bytes, { touched_pages: 0 });
+  builder.free(1);
+  for (const name of [0, 2]) builder.reallocate(name, name, sizes[name], { touched_pages: 3 });
+  builder.allocate(op.malloc, 1, sizes[1], { touched_pages: 0 });
+  return write(join(folder, 'neighbours.hak'), builder.finish(), { time: false, sites: false, touch: true }, 1);
 }
 
 /** A trace without events. */
@@ -239,10 +283,41 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
       'random',
     );
   }
+  // One chunk: nothing but its rows says how many objects there are.
+  const single = new Uint8Array(readFileSync(writeSmall(folder, 4096)));
+  const parts_of_single = partsOf(single);
+  for (const by of [-1, -2])
+    put(
+      sealed(
+        changed(single, 24, (byte) => byte + by),
+        parts_of_single,
+      ),
+      'objects-of-one-chunk',
+    );
+  const alone = new Uint8Array(readFileSync(writeDense(folder, 1, 1)));
+  put(
+    sealed(
+      changed(alone, 24, () => 0),
+      partsOf(alone),
+    ),
+    'no-objects',
+  );
+  for (const path of [writeDense(folder, 40, 4096), writePair(folder)]) {
+    const bytes = new Uint8Array(readFileSync(path));
+    for (const [what, streams] of streamForgeries(streamsOf(bytes, partsOf(bytes), 0), 0))
+      put(withStreams(bytes, partsOf(bytes), 0, streams), `other-${what}`);
+  }
+  // A gap before the header of a file without chunks.
+  const empty = new Uint8Array(readFileSync(writeEmpty(folder)));
+  const gap = Uint8Array.of(...empty.subarray(0, 64), 0, ...empty.subarray(64));
+  gap[40] = 65;
+  put(sealed(gap, { header_offset: 65, header_bytes: 0, chunks: [] }), 'gap');
   return paths;
 }
 
 type Streams = readonly (readonly number[])[];
+/** Events of the small file. */
+const small_events = 110;
 const stream_names = ['snapshot', 'ops', 'sizes', 'frees', 'aligns', 'sites', 'times', 'touched'] as const;
 
 /** Wrong streams of one chunk, and right ones in words that no writer uses: numbers longer than they need be. */
@@ -274,14 +349,24 @@ function* streamForgeries(streams: Streams, number: number): Generator<[string, 
         [1, ...varint(2 ** 32 - 2)],
       ])
         yield [`${name}-all`, replaced(which, whole)];
+    yield [`${name}-endless`, replaced(which, [...Array.from({ length: 8 }, () => 0x80), ...stream.slice(1)])];
+    // A run longer and the next one shorter: as many slots, but others live.
+    if (name.endsWith('snapshot'))
+      for (let at = 1; at + 1 < Math.min(stream.length, 8); at += 1)
+        for (const by of [-1, 1])
+          if (stream[at] + by > 0 && stream[at + 1] - by > 0)
+            yield [
+              `${name}-${at}-moved`,
+              replaced(which, stream.with(at, stream[at] + by).with(at + 1, stream[at + 1] - by)),
+            ];
     // Every operation with every hint, in the place of the first, the second and one in the middle.
-    if (name.endsWith('ops') && number === 1)
-      for (const at of [0, 1, stream.length >> 1])
-        for (let byte = at; byte < 256; byte += at === 1 ? 3 : 17)
+    if (name.endsWith('ops') && (number === 1 || streams[2].length === 0))
+      for (const at of [0, 1, 2, stream.length >> 1])
+        for (let byte = 0; byte < 256; byte += at > 0 && at <= 2 ? 1 : 17)
           yield [`${name}-${at}-is-${byte}`, replaced(which, stream.with(at, byte))];
     if (name.endsWith('frees') || name.endsWith('touched') || name.endsWith('snapshot'))
       for (let at = 0; at < Math.min(stream.length, 8); at += 1)
-        for (const by of [-1, 1])
+        for (const by of [-4, -2, -1, 1, 2, 4])
           if (stream[at] + by >= 0 && stream[at] + by < 128)
             yield [`${name}-${at}-by-${by}`, replaced(which, stream.with(at, stream[at] + by))];
   }
@@ -327,9 +412,9 @@ function wide(value: number, bytes: number): number[] {
   return [value | 0x80, ...Array.from({ length: bytes - 2 }, () => 0x80), 0];
 }
 
-/** Every kind of row in a few hundred bytes, in three chunks. */
-function writeSmall(folder: string): string {
-  const builder = new TraceBuilder(24);
+/** Every kind of row in a few hundred bytes, in chunks. */
+function writeSmall(folder: string, chunk_events = 24): string {
+  const builder = new TraceBuilder(chunk_events);
   const sizes = [0, 8, 224, 232, 7, 4096, 3 * MiB, 3 * MiB, 232, 130 * KiB, 7];
   for (let turn = 0; builder.events < 70; turn += 1) {
     const size_bytes = sizes[turn % sizes.length];
@@ -340,8 +425,13 @@ function writeSmall(folder: string): string {
     if (turn % 3 === 2) builder.free(turn - (turn % 2));
     if (turn % 5 === 4) builder.free(turn - 4);
   }
+  // Then a chunk in which few of the live blocks change, and none needs a new slot.
+  for (let name = 1000; builder.events < small_events; name += 1) {
+    builder.allocate(op.malloc, name, 8);
+    builder.free(name);
+  }
   return write(
-    join(folder, 'small.hak'),
+    join(folder, `small-${chunk_events}.hak`),
     [...builder.drain(), ...builder.finish()],
     { time: true, sites: true, touch: true },
     127,
