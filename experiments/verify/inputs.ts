@@ -185,6 +185,46 @@ export function writeNeighbours(folder: string): string {
   return write(join(folder, 'neighbours.hak'), builder.finish(), { time: false, sites: false, touch: true }, 1);
 }
 
+/**
+ * A huge page that two blocks share, of which one goes: the rest is mapped page by page, is zeroed, written in part and
+ * freed lazily. Then the same with a third block in the hole, which is freed lazily twice.
+ */
+export function writeFolios(folder: string): string[] {
+  const pages = (count: number): number => count * page_bytes;
+  const zeroed = new TraceBuilder();
+  zeroed.allocate(op.malloc, 0, pages(1), { touched_pages: 0 });
+  zeroed.allocate(op.malloc, 1, pages(511) - 20, { touched_pages: 100 });
+  zeroed.allocate(op.malloc, 2, pages(511) - 20, { touched_pages: 0 });
+  for (const name of [0, 2, 1]) zeroed.free(name);
+  zeroed.allocate(op.calloc, 1, pages(511), { touched_pages: 7 });
+  zeroed.free(1);
+  const twice = new TraceBuilder();
+  twice.allocate(op.malloc, 0, pages(200) - 20, { touched_pages: 0 });
+  twice.allocate(op.malloc, 1, pages(312), { touched_pages: 50 });
+  twice.allocate(op.malloc, 2, pages(150), { touched_pages: 0 });
+  for (const name of [0, 2]) twice.free(name);
+  for (const touched_pages of [20, 0]) {
+    twice.allocate(op.malloc, 0, pages(200), { touched_pages });
+    twice.free(0);
+  }
+  const columns = { time: false, sites: false, touch: true };
+  return [
+    write(join(folder, 'folio-zeroed.hak'), zeroed.finish(), columns, 1),
+    write(join(folder, 'folio-twice.hak'), twice.finish(), columns, 1),
+  ];
+}
+
+/** A block that begins a page behind a window's beginning, where nothing is mapped any more. */
+export function writeOffset(folder: string): string {
+  const builder = new TraceBuilder();
+  const size_bytes = 511 * page_bytes;
+  builder.allocate(op.malloc, 0, 513 * page_bytes, { touched_pages: 0 });
+  builder.allocate(op.malloc, 1, size_bytes, { touched_pages: 0 });
+  builder.free(0);
+  builder.reallocate(1, 1, size_bytes, { touched_pages: 5 });
+  return write(join(folder, 'offset.hak'), builder.finish(), { time: false, sites: false, touch: true }, 1);
+}
+
 /** A trace without events. */
 export function writeEmpty(folder: string): string {
   return write(join(folder, 'empty.hak'), [], { time: false, sites: false, touch: false }, 1);

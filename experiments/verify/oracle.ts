@@ -22,10 +22,12 @@ import {
   writeCrowd,
   writeDense,
   writeEmpty,
+  writeFolios,
   writeForgeries,
   writeFull,
   writeGiant,
   writeNeighbours,
+  writeOffset,
   writeScatter,
   writeScenario,
   writeSites,
@@ -206,6 +208,8 @@ interface Inputs {
   readonly mixed: string;
   /** One byte an event, in many chunks, and in chunks as long as may be and one longer. */
   readonly dense: readonly string[];
+  readonly folios: readonly string[];
+  readonly offset: string;
   readonly full: string;
   readonly neighbours: string;
   readonly empty: string;
@@ -235,6 +239,8 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
       writeDense(folder, limits.chunk_events, limits.chunk_events),
       writeDense(folder, limits.chunk_events + 1, limits.chunk_events + 1),
     ],
+    folios: writeFolios(folder),
+    offset: writeOffset(folder),
     full: writeFull(folder),
     neighbours: writeNeighbours(folder),
     empty: writeEmpty(folder),
@@ -297,7 +303,18 @@ function telling({ edges, long_edges, scatter, short_edges }: Inputs): Case[] {
   return cases.map((each) => ({ ...each, watched: true }));
 }
 
-function configurations({ edges, short_edges, exact_edges, scatter, churn, mixed, full, neighbours }: Inputs): Case[] {
+function configurations({
+  edges,
+  short_edges,
+  exact_edges,
+  scatter,
+  churn,
+  mixed,
+  full,
+  neighbours,
+  folios,
+  offset,
+}: Inputs): Case[] {
   const cases: Case[] = [];
   for (const mode of ['MINIMAL', 'FAST', 'LEARNING', 'RESEARCH'] as const)
     cases.push(caseOf(`edges, ${mode}`, edges, {}, { mode }));
@@ -367,9 +384,26 @@ function configurations({ edges, short_edges, exact_edges, scatter, churn, mixed
   cases.push(
     caseOf('neighbours', neighbours, unmapped_at_once, { touch: 'recorded' }),
     caseOf('full region', full, { ...unmapped_at_once, region_bytes: 4 * MiB }),
-    caseOf('full region, stale advice at the end', full, { legacy_stale_advice: 1 }),
+    caseOf('full region, stale advice at the end', full, { legacy_stale_advice: 1, bigcache: 0 }),
     caseOf('edges, no huge page wanted, THP always', edges, { thp_policy: 0 }, { profile: { thp_kernel: 'always' } }),
   );
+  cases.push(caseOf('offset', offset, { ...unmapped_at_once, thp_policy: 1 }, { touch: 'recorded' }));
+  const kept_pages = [511, 311];
+  const warm_pages = [511, 200];
+  for (const [at, path] of folios.entries())
+    for (const split_maps_zero of [true, false])
+      cases.push(
+        caseOf(
+          `folios ${at}, split_maps_zero=${split_maps_zero}`,
+          path,
+          {
+            ...{ ...mapped_from_a_page, bigcache: 0, thp_policy: 1, checkpoint_events: 1, cold_from_bytes: 2 ** 40 },
+            kept_bytes_max: kept_pages[at] * 4 * KiB,
+            warm_from_bytes: warm_pages[at] * 4 * KiB - 10,
+          },
+          { touch: 'recorded', profile: { split_maps_zero } },
+        ),
+      );
   const stale = { legacy_stale_advice: 1, bigcache: 0, batch_flush_bytes: 2 ** 40 };
   for (const batch_blocks_max of [3, 5, 7, 9, 12, 16, 20, 24, 30, 50, 100, 160, 180, 190, 200, 210, 240])
     for (const [name, path] of [
@@ -513,9 +547,12 @@ function realKernel({ short_edges, churn, full }: Inputs): Case[] {
       'contents',
     ]),
     {
-      ...caseOf('full region on the real kernel, trusting stale advice at the end', full, { legacy_stale_advice: 1 }),
+      ...caseOf('full region on the real kernel, trusting stale advice at the end', full, {
+        legacy_stale_advice: 1,
+        bigcache: 0,
+      }),
       kernel: 'real',
-      breaks: ['kernel'],
+      breaks: ['kernel', 'contents'],
     },
     onReal('trusting legacy_undersized', { legacy_undersized: 1 }, 'page', ['outside']),
   ];
