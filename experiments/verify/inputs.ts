@@ -207,10 +207,26 @@ export function writeFolios(folder: string): string[] {
     twice.allocate(op.malloc, 0, pages(200), { touched_pages });
     twice.free(0);
   }
+  // Two such huge pages side by side: what splits the one must leave the other.
+  const beside = new TraceBuilder();
+  beside.allocate(op.malloc, 0, pages(1), { touched_pages: 0 });
+  beside.allocate(op.malloc, 1, pages(511), { touched_pages: 100 });
+  beside.allocate(op.malloc, 2, pages(511), { touched_pages: 0 });
+  beside.allocate(op.malloc, 3, pages(1), { touched_pages: 1 });
+  beside.allocate(op.malloc, 4, pages(511) - 20, { touched_pages: 0 });
+  for (const name of [0, 3, 4, 1]) beside.free(name);
+  // A huge page of zeroes, of which a part is freed lazily.
+  const zeroes = new TraceBuilder();
+  zeroes.allocate(op.malloc, 0, pages(1), { touched_pages: 0 });
+  zeroes.allocate(op.malloc, 1, pages(511), { touched_pages: 0 });
+  zeroes.reallocate(1, 1, pages(1200), { touched_pages: 0 });
+  zeroes.allocate(op.malloc, 2, pages(511), { touched_pages: 5 });
   const columns = { time: false, sites: false, touch: true };
   return [
     write(join(folder, 'folio-zeroed.hak'), zeroed.finish(), columns, 1),
     write(join(folder, 'folio-twice.hak'), twice.finish(), columns, 1),
+    write(join(folder, 'folio-beside.hak'), beside.finish(), columns, 1),
+    write(join(folder, 'folio-zeroes.hak'), zeroes.finish(), columns, 1),
   ];
 }
 

@@ -383,13 +383,17 @@ function configurations({
   const unmapped_at_once = { ...mapped_from_a_page, bigcache: 0, thermal: 0, thp_policy: 0, thp_advice: 0 };
   cases.push(
     caseOf('neighbours', neighbours, unmapped_at_once, { touch: 'recorded' }),
+    caseOf('neighbours, stale advice', neighbours, {
+      ...{ ...mapped_from_a_page, bigcache: 0, warm_from_bytes: 1, cold_from_bytes: 1 },
+      ...{ legacy_stale_advice: 1, batch_blocks_max: 1 },
+    }),
     caseOf('full region', full, { ...unmapped_at_once, region_bytes: 4 * MiB }),
     caseOf('full region, stale advice at the end', full, { legacy_stale_advice: 1, bigcache: 0 }),
     caseOf('edges, no huge page wanted, THP always', edges, { thp_policy: 0 }, { profile: { thp_kernel: 'always' } }),
   );
   cases.push(caseOf('offset', offset, { ...unmapped_at_once, thp_policy: 1 }, { touch: 'recorded' }));
-  const kept_pages = [511, 311];
-  const warm_pages = [511, 200];
+  const kept_pages = [511, 311, 511, 2000];
+  const warm_pages = [511, 200, 511, 511];
   for (const [at, path] of folios.entries())
     for (const split_maps_zero of [true, false])
       cases.push(
