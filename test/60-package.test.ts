@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { withParameterTable } from '../experiments/verify/parameters.ts';
+import { survivorsPage } from '../experiments/verify/survivors.ts';
 
 test('the example of the README runs as it stands, and both halves agree', () => {
   const [, example] = /```js\n([\s\S]*?)```/.exec(readFileSync('README.md', 'utf8'))!;
@@ -46,4 +47,8 @@ test('the simulator imports nothing of Node, directly or through others', () => 
 test('the parameter table of the docs is that of the spec', () => {
   const page = readFileSync('docs/POLICY.md', 'utf8');
   expect(withParameterTable(page)).toBe(page);
+});
+
+test('the page of surviving mutants is that of the list they are checked against', () => {
+  expect(readFileSync('docs/SURVIVORS.md', 'utf8')).toBe(survivorsPage());
 });
