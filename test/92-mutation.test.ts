@@ -45,7 +45,7 @@ test.skipIf(without_native)(
   'a seeded share of all mutants of the C core is caught, but for those known to change nothing',
   async () => {
     const report = await mutate(
-      { share_permille: 12, seed: 1, file: null, before: null, thorough: false, jobs: 2 },
+      { share_permille: 12, seed: 2, file: null, before: null, thorough: false, jobs: 2 },
       () => undefined,
     );
     expect(report.verdicts.filter(({ outcome }) => outcome === 'survived')).toEqual([]);

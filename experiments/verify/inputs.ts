@@ -300,7 +300,7 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
       `bit-${at}`,
     );
   for (const field of [8, 12, 16, 24, 28, 32, 36, 40, 44, 52])
-    for (const by of [-1, 1, 64])
+    for (const by of [-1, 1, 64, 150])
       put(
         forged(field, (byte) => byte + by),
         `preamble-${field}`,
@@ -326,19 +326,6 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
         forged(chunks[1].offset + field, (byte) => byte + by),
         `frame-${field}`,
       );
-  for (const [number] of chunks.entries())
-    for (const [what, streams] of streamForgeries(streamsOf(whole, parts, number), number))
-      put(withStreams(whole, parts, number, streams), what);
-  for (let turn = 0; turn < random_count; turn += 1) {
-    const { offset, length } = chunks[choose(chunks.length)];
-    const at = offset + layout.frame_bytes + choose(length);
-    const value = choose(2) === 0 ? choose(256) : -1;
-    const bit = 1 << choose(8);
-    put(
-      forged(at, (byte) => (value < 0 ? byte ^ bit : value)),
-      'random',
-    );
-  }
   // One chunk: nothing but its rows says how many objects there are.
   const single = new Uint8Array(readFileSync(writeSmall(folder, 4096)));
   const parts_of_single = partsOf(single);
@@ -358,16 +345,29 @@ export function writeForgeries(folder: string, seed: number, random_count: numbe
     ),
     'no-objects',
   );
-  for (const path of [writeDense(folder, 40, 4096), writePair(folder)]) {
-    const bytes = new Uint8Array(readFileSync(path));
-    for (const [what, streams] of streamForgeries(streamsOf(bytes, partsOf(bytes), 0), 0))
-      put(withStreams(bytes, partsOf(bytes), 0, streams), `other-${what}`);
-  }
   // A gap before the header of a file without chunks.
   const empty = new Uint8Array(readFileSync(writeEmpty(folder)));
   const gap = Uint8Array.of(...empty.subarray(0, 64), 0, ...empty.subarray(64));
   gap[40] = 65;
   put(sealed(gap, { header_offset: 65, header_bytes: 0, chunks: [] }), 'gap');
+  for (const [number] of chunks.entries())
+    for (const [what, streams] of streamForgeries(streamsOf(whole, parts, number), number))
+      put(withStreams(whole, parts, number, streams), what);
+  for (let turn = 0; turn < random_count; turn += 1) {
+    const { offset, length } = chunks[choose(chunks.length)];
+    const at = offset + layout.frame_bytes + choose(length);
+    const value = choose(2) === 0 ? choose(256) : -1;
+    const bit = 1 << choose(8);
+    put(
+      forged(at, (byte) => (value < 0 ? byte ^ bit : value)),
+      'random',
+    );
+  }
+  for (const path of [writeDense(folder, 40, 4096), writePair(folder)]) {
+    const bytes = new Uint8Array(readFileSync(path));
+    for (const [what, streams] of streamForgeries(streamsOf(bytes, partsOf(bytes), 0), 0))
+      put(withStreams(bytes, partsOf(bytes), 0, streams), `other-${what}`);
+  }
   return paths;
 }
 
