@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { applied, mutantsOf } from '../experiments/verify/c-mutants.ts';
 import { ideas } from '../experiments/verify/ideas.ts';
 import { mutate } from '../experiments/verify/mutate.ts';
-import { tryIdeas } from '../experiments/verify/wrong-ideas.ts';
+import { misfits, tryIdeas } from '../experiments/verify/wrong-ideas.ts';
 import { nativeTrouble, probeProfile } from '../native/index.ts';
 
 const without_native = nativeTrouble() !== null;
@@ -45,14 +45,20 @@ test.skipIf(without_native)(
   'a seeded share of all mutants of the C core is caught, but for those known to change nothing',
   async () => {
     const report = await mutate(
-      { share_permille: 12, seed: 2, file: null, before: null, thorough: false, jobs: 2 },
+      { share_permille: 8, seed: 2, file: null, before: null, thorough: false, jobs: 2 },
       () => undefined,
     );
     expect(report.verdicts.filter(({ outcome }) => outcome === 'survived')).toEqual([]);
-    expect(report.verdicts.filter(({ outcome }) => outcome === 'caught').length).toBeGreaterThan(10);
+    expect(report.verdicts.filter(({ outcome }) => outcome === 'caught').length).toBeGreaterThan(8);
     expect(report.stale).toEqual([]);
   },
+  // A changed reader replays more than a thousand forged files: on a busy machine that takes its time.
+  400_000,
 );
+
+test('every wrong idea still finds the lines that it changes', () => {
+  expect(misfits()).toEqual([]);
+});
 
 test.skipIf(without_native || without_thp)(
   'the real kernel objects to a wrong idea that both halves share',
