@@ -52,14 +52,14 @@ export const ideas: readonly Idea[] = [
     edits: [
       {
         file: sim_pages,
-        find: '      if (was !== lazy) made += 1;\n',
-        replace: '      if (was !== lazy) made += 1;\n      else this.faults += 1;\n',
+        find: '      if (was < resident) made += 1;\n',
+        replace: '      if (was < resident) made += 1;\n      if (was === lazy) this.faults += 1;\n',
       },
       {
         file: core_pages,
-        find: '  if (was == page_resident || was == page_lazy) return 0;\n',
+        find: '  if (is_present(was)) return 0;\n',
         replace:
-          '  if (was == page_resident) return 0;\n  if (was == page_lazy) {\n    model->kernel.faults += 1;\n    return model->prices->fault_ns;\n  }\n',
+          '  if ((was & page_state) == page_lazy) {\n    model->kernel.faults += 1;\n    return model->prices->fault_ns;\n  }\n  if (is_present(was)) return 0;\n',
       },
     ],
   },
@@ -211,8 +211,26 @@ export const ideas: readonly Idea[] = [
       },
       {
         file: core_pages,
-        find: '    model->page[page] = page_zero;\n',
-        replace: '    model->page[page] = page_resident;\n    model->resident_pages += 1;\n',
+        find: '    model->page[page] = page_zero;\n    kernel->faults += 1;\n',
+        replace: '    model->page[page] = page_resident;\n    model->resident_pages += 1;\n    kernel->faults += 1;\n',
+      },
+    ],
+  },
+  {
+    name: 'a huge page of which a part is freed keeps all its pages',
+    about: 'kernel',
+    why: 'MADV_FREE of a part splits it, and pages that hold nothing but zeroes go to the zero page (Linux 6.12)',
+    catchable: true,
+    edits: [
+      {
+        file: sim_pages,
+        find: '      if ((was & written) !== 0 || !this.profile.split_maps_zero) {\n',
+        replace: '      if ((was & written) !== 0 || at >= 0) {\n',
+      },
+      {
+        file: core_pages,
+        find: '    const bool to_zero = (was & page_written) == 0 && model->profile.split_maps_zero;\n',
+        replace: '    const bool to_zero = (was & page_written) == 0 && window < 0;\n',
       },
     ],
   },

@@ -10,11 +10,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { probeProfile } from '../../native/index.ts';
+import { holdKhugepaged } from '../../native/khugepaged.ts';
 import type { KernelProfile } from '../../sim/spec.ts';
 import { packageRoot } from '../record.ts';
 import type { Held, Inputs, NamedCase } from './hold-to-kernel.ts';
 import { type Edit, type Idea, ideas } from './ideas.ts';
-import { copySamples, writeScenario } from './inputs.ts';
+import { copySamples, writeFolios, writeScenario } from './inputs.ts';
 import { markdownTable, writeBetween } from './markers.ts';
 import { leaveNothingBehind, run } from './process.ts';
 
@@ -47,6 +48,8 @@ export async function tryIdeas(
   progress: (outcome: Outcome) => void,
   cases_max = Number.POSITIVE_INFINITY,
 ): Promise<IdeasReport> {
+  // Its work in the background would be taken for an objection.
+  const wake = holdKhugepaged();
   const root = packageRoot();
   const profile = probeProfile();
   if (profile === null) throw new Error('no native part here: nothing can be held to the kernel');
@@ -70,8 +73,20 @@ export async function tryIdeas(
     }
     return { profile, outcomes, unsound };
   } finally {
+    wake?.();
     discard();
   }
+}
+
+/** The edits that do not fit the sources as they are, in words. */
+export function misfits(): string[] {
+  const root = packageRoot();
+  return ideas.flatMap(({ name, edits }) =>
+    edits
+      .map(({ file, find }) => ({ file, times: readFileSync(join(root, file), 'utf8').split(find).length - 1 }))
+      .filter(({ times }) => times !== 1)
+      .map(({ file, times }) => `${name}: what it changes in ${file} is there ${times} times`),
+  );
 }
 
 function outcomeOf({ name, about, why, catchable }: Idea, held: readonly Held[]): Outcome {
@@ -119,6 +134,16 @@ function namedCases(folder: string, root: string): NamedCase[] {
       path: edges,
       ...usual,
       settings: { bigcache: 0, warm_from_bytes: 1, cold_from_bytes: 64 * MiB },
+    },
+    {
+      name: 'a huge page shared by two blocks',
+      path: writeFolios(folder)[0],
+      ...usual,
+      touch: 'recorded',
+      settings: {
+        ...{ mmap_threshold_bytes: 4096, bigcache: 0, thp_policy: 1, checkpoint_events: 1, cold_from_bytes: 2 ** 40 },
+        ...{ kept_bytes_max: 511 * 4096, warm_from_bytes: 511 * 4096 - 10 },
+      },
     },
     { name: 'churn', path: churn, ...usual },
     { name: 'churn, no BigCache', path: churn, ...usual, settings: { bigcache: 0 } },
