@@ -12,7 +12,16 @@ import { median, quantile } from 'd3-array';
 import seedrandom from 'seedrandom';
 import { replayCore } from '../../native/index.ts';
 import { boundaries_bytes, configOf, default_profile, prices, replay, type Setup } from '../../sim/index.ts';
-import { type Chunk, copyChunk, op, open, SyntheticTrace, TraceBuilder, writeHak } from '../../traces/index.ts';
+import {
+  type Chunk,
+  copyChunk,
+  op,
+  open,
+  originOf,
+  SyntheticTrace,
+  TraceBuilder,
+  writeHak,
+} from '../../traces/index.ts';
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +29,7 @@ const { values } = parseArgs({
     events: { type: 'string', default: '2000000' },
     json: { type: 'boolean', default: false },
     memory: { type: 'string', default: '' },
+    trace: { type: 'string', default: '' },
   },
 });
 const rounds = Number(values.rounds);
@@ -37,7 +47,7 @@ interface Interval {
 }
 
 if (values.memory !== '') {
-  await printGrowth(values.memory, Number(values.events));
+  await printPeak(values.memory, values.trace);
   process.exit(0);
 }
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-bench-'));
@@ -117,36 +127,43 @@ function interval(samples: readonly number[]): Interval {
   return { median: median(samples)!, low: quantile(medians, 0.025)!, high: quantile(medians, 0.975)! };
 }
 
-/** Bytes a live object costs in each half: fresh processes that differ in nothing but the number of live objects. */
+/**
+ * Bytes a live object costs in each half, reader included: fresh processes that replay traces which differ in nothing but the
+ * number of live objects.
+ */
 function memoryPerObject(): { simulator: number; core: number } {
-  const few = 100_000;
-  const many = 4_100_000;
+  const few = 1_100_000;
+  const many = 5_100_000;
   const script = fileURLToPath(import.meta.url);
   const usage = (half: string, objects: number): number => {
-    const args = [script, '--memory', half, '--events', `${objects}`];
+    const path = join(folder, `live-${objects}.hak`);
+    const columns = { time: false, sites: false, touch: false };
+    writeHak(path, liveObjects(objects), columns, () => originOf('generated', {}));
+    const args = [script, '--memory', half, '--trace', path];
     return Number(spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout);
   };
   const each = (half: string): number => (usage(half, many) - usage(half, few)) / (many - few);
   return { simulator: each('simulator'), core: each('core') };
 }
 
-/** Prints by how much this process grew over a replay of so many live objects. */
-async function printGrowth(half: string, objects: number): Promise<void> {
-  const chunks = liveObjects(objects);
-  const before = process.memoryUsage().rss;
-  let during = before;
+/** Prints the most resident bytes of this process over a replay. */
+async function printPeak(half: string, path: string): Promise<void> {
+  let peak = 0;
   const note = (): void => {
-    during = Math.max(during, process.memoryUsage().rss);
+    peak = Math.max(peak, process.memoryUsage().rss);
   };
-  if (half === 'simulator') replay(chunks, setup, note);
-  else await replayCore(chunks, setup, note);
-  process.stdout.write(`${during - before}\n`);
+  if (half === 'simulator') replay(open(path).chunks(), setup, note);
+  else await replayCore(open(path).chunks(), setup, note);
+  process.stdout.write(`${peak}\n`);
 }
 
-function liveObjects(objects: number): Chunk[] {
+function* liveObjects(objects: number): Generator<Chunk> {
   const builder = new TraceBuilder();
-  for (let name = 0; name < objects; name += 1) builder.allocate(op.malloc, name, 64);
-  return builder.finish();
+  for (let name = 0; name < objects; name += 1) {
+    builder.allocate(op.malloc, name, 64);
+    yield* builder.drain();
+  }
+  yield* builder.finish();
 }
 
 function print(rows: Awaited<ReturnType<typeof measure>>[], memory: { simulator: number; core: number }): void {
