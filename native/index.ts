@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { touchIndex } from '../sim/kernel/touch.ts';
 import { Eligibility } from '../sim/liveness.ts';
 import { learningOf, livenessOf, type Setup } from '../sim/replay.ts';
-import type { Result } from '../sim/result.ts';
+import type { Outcome, Result } from '../sim/result.ts';
 import { Baseline } from '../sim/score.ts';
 import { enums, type KernelProfile, prices as nominal_prices, type PriceName, param_names } from '../sim/spec.ts';
 import type { Chunk } from '../traces/trace.ts';
@@ -130,6 +130,19 @@ export async function replayCore(
 }
 
 /**
+ * Every setup over the trace, on the C core with the counted kernel, in this thread: what a sweep's rows are checked
+ * against. The core folds and replays by itself; it is given nothing that the simulator computed.
+ */
+export async function replayAll(chunks: () => Iterable<Chunk>, setups: readonly Setup[]): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const setup of setups) {
+    const { liveness: _, checkpoints: __, log: ___, ...outcome } = await replay(chunks(), setup);
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
+
+/**
  * Replays a `.hak` file on the real kernel, in a fresh single-threaded process that gets nothing but the configuration.
  * `chunks` is the same trace again, for what is counted from the trace alone.
  */
@@ -180,7 +193,7 @@ class Scan {
 
   constructor(setup: Setup) {
     this.eligibility = new Eligibility(setup.config);
-    this.baseline = new Baseline(setup.prices);
+    this.baseline = new Baseline();
   }
 
   /** The same chunks, looked at as they pass. */
@@ -197,7 +210,7 @@ class Scan {
     return {
       ...core,
       learning: learningOf(setup.config),
-      score: this.baseline.score(core.time_ns.total, core.faults + core.heap.faults, memory_bytes),
+      score: this.baseline.score(setup.prices, core.time_ns.total, core.faults + core.heap.faults, memory_bytes),
       liveness: livenessOf(this.eligibility, {
         bigcache: core.bigcache.hits,
         batch: core.batch.added,

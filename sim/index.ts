@@ -1,7 +1,9 @@
 /** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
 export { fixed_arm } from './decide/strategy.ts';
-export { Replay, replay, type Setup } from './replay.ts';
+export { type Folded, foldTrace } from './fold.ts';
+export { simulate, simulateAll } from './planned.ts';
+export { type Moment, type Observer, Replay, replay, type Setup } from './replay.ts';
 export {
   type Checkpoint,
   type ComparedLevel,
@@ -9,6 +11,7 @@ export {
   firstDifference,
   type Liveness,
   type LogEntry,
+  type Outcome,
   type Result,
   silentFeatures,
 } from './result.ts';

@@ -31,6 +31,29 @@ export interface Setup {
   readonly log?: { readonly from: number; readonly to: number };
 }
 
+/** Looks on: it is told, and changes nothing. */
+export interface Observer {
+  /** After the event in `row` of `chunk`: what it cost, and the allocator with everything it did. */
+  event?(chunk: Chunk, row: number, price_ns: number, allocator: Allocator): void;
+  /** At every checkpoint. */
+  moment?(moment: Moment): void;
+}
+
+/** The state at a checkpoint, for curves over the trace. */
+export interface Moment {
+  readonly events: number;
+  /** Priced so far. */
+  readonly time_ns: number;
+  readonly faults: number;
+  /** Of the mapped path. */
+  readonly resident_bytes: number;
+  readonly mapped_bytes: number;
+  /** Free blocks that stay mapped: kept ones alone, without BigCache and batch. */
+  readonly kept_bytes: number;
+  /** What the heap path has grown to: its ledger never shrinks. */
+  readonly heap_bytes: number;
+}
+
 /** Replays a whole trace. `progress` is called after every chunk with the events done. */
 export function replay(chunks: Iterable<Chunk>, setup: Setup, progress?: (events: number) => void): Result {
   const run = new Replay(setup);
@@ -55,14 +78,16 @@ export class Replay {
   private readonly latency = new Histogram();
   private readonly checkpoints: Checkpoint[] = [];
   private readonly log: LogEntry[] = [];
+  private readonly observer: Observer;
   private until_checkpoint: number;
 
-  constructor(setup: Setup) {
+  constructor(setup: Setup, observer: Observer = {}) {
     this.setup = setup;
+    this.observer = observer;
     this.kernel = new PageModel(setup.profile, setup.prices);
     this.allocator = new Allocator(setup.config, this.kernel, setup.prices, touchIndex(setup.touch));
     this.eligibility = new Eligibility(setup.config);
-    this.baseline = new Baseline(setup.prices);
+    this.baseline = new Baseline();
     this.until_checkpoint = setup.config.checkpoint_events;
   }
 
@@ -131,7 +156,12 @@ export class Replay {
         p999: this.latency.quantile(9990),
         max: this.latency.max,
       },
-      score: this.baseline.score(total_ns, kernel.faults + heap.faults, resident_mean + heap.resident_peak_bytes),
+      score: this.baseline.score(
+        this.setup.prices,
+        total_ns,
+        kernel.faults + heap.faults,
+        resident_mean + heap.resident_peak_bytes,
+      ),
       liveness: livenessOf(this.eligibility, {
         bigcache: cache.hits,
         batch: batch.added,
@@ -153,6 +183,7 @@ export class Replay {
     const { checkpoint_events } = this.setup.config;
     const log_from = this.setup.log?.from ?? Number.POSITIVE_INFINITY;
     const log_to = this.setup.log?.to ?? 0;
+    const watched = this.observer.event !== undefined;
     let { events } = this;
     for (let row = 0; row < length; row += 1) {
       const logged = events >= log_from && events < log_to;
@@ -168,6 +199,7 @@ export class Replay {
       );
       latency.add(price);
       events += 1;
+      if (watched) this.observer.event!(chunk, row, price, allocator);
       if (logged) this.addToLog(chunk, row, events - 1);
       if (allocator.violation !== 0) {
         this.stopped = true;
@@ -197,6 +229,7 @@ export class Replay {
       mapped_bytes: kernel.mapped_pages * shape.page_bytes,
       syscalls: calls,
     });
+    this.observer.moment?.(momentOf(this.events, allocator, kernel));
   }
 
   private addToLog(chunk: Chunk, row: number, event: number): void {
@@ -230,6 +263,18 @@ export class Replay {
     });
     allocator.recording = null;
   }
+}
+
+export function momentOf(events: number, allocator: Allocator, kernel: PageModel): Moment {
+  return {
+    events,
+    time_ns: allocator.allocate_ns + allocator.free_ns + allocator.fault_ns,
+    faults: kernel.faults,
+    resident_bytes: kernel.resident_pages * shape.page_bytes,
+    mapped_bytes: kernel.mapped_pages * shape.page_bytes,
+    kept_bytes: allocator.kept.bytes,
+    heap_bytes: allocator.heap.resident_peak_bytes,
+  };
 }
 
 const greatest = (values: readonly number[]): number => values.reduce((most, each) => Math.max(most, each), 0);

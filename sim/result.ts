@@ -64,6 +64,9 @@ export interface Result {
   readonly log: readonly LogEntry[];
 }
 
+/** What a sweep keeps of a Result: all that is one number, nothing that is a list. */
+export type Outcome = Omit<Result, 'liveness' | 'checkpoints' | 'log'>;
+
 export interface Liveness {
   readonly feature: string;
   readonly eligible: number;

@@ -16,20 +16,15 @@ export interface Score {
   readonly memory: number;
 }
 
+/** Of one trace; whatever the configuration and the prices. */
 export class Baseline {
-  private cpu_ns = 0;
+  private blocks = 0;
   private faults = 0;
   private live_bytes = 0;
   private peak_bytes = 0;
-  private readonly prices: Prices;
   private size_of = new Float64Array(1024);
 
-  constructor(prices: Prices) {
-    this.prices = prices;
-  }
-
   add(chunk: Chunk): void {
-    const { mmap_ns, munmap_ns, fault_ns, release_page_ns } = this.prices;
     const { op: kinds, object, size_bytes, length } = chunk;
     for (let row = 0; row < length; row += 1) {
       const slot = object[row];
@@ -44,14 +39,16 @@ export class Baseline {
       this.live_bytes += size_bytes[row];
       if (this.live_bytes > this.peak_bytes) this.peak_bytes = this.live_bytes;
       this.faults += pages;
-      this.cpu_ns += mmap_ns + munmap_ns + pages * (fault_ns + release_page_ns);
+      this.blocks += 1;
     }
   }
 
   /** Parts whose baseline is zero are dropped and the weights of the others grow to 1; without any, 0. */
-  score(cpu_ns: number, faults: number, memory_bytes: number): Score {
+  score(prices: Prices, cpu_ns: number, faults: number, memory_bytes: number): Score {
+    const { mmap_ns, munmap_ns, fault_ns, release_page_ns } = prices;
+    const baseline_ns = this.blocks * (mmap_ns + munmap_ns) + this.faults * (fault_ns + release_page_ns);
     const parts = [
-      { weight: shape.score_cpu, share: cpu_ns / this.cpu_ns, known: this.cpu_ns > 0 },
+      { weight: shape.score_cpu, share: cpu_ns / baseline_ns, known: baseline_ns > 0 },
       { weight: shape.score_faults, share: faults / this.faults, known: this.faults > 0 },
       { weight: shape.score_memory, share: memory_bytes / this.peak_bytes, known: this.peak_bytes > 0 },
     ];
