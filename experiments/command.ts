@@ -1,6 +1,9 @@
 /** What every subcommand shares: sizes, one-line errors with their exit code, and where words and documents go. */
 import { InvalidArgumentError } from 'commander';
 import { TraceError } from '../traces/trace.ts';
+import { notBytes, readBytes } from './sizes.ts';
+
+export { formatBytes } from './sizes.ts';
 
 /** The command line's mistake: one line on stderr, exit code 2. */
 export class UsageError extends Error {
@@ -21,27 +24,11 @@ export function exitCodeOf(error: unknown): number | undefined {
   return undefined;
 }
 
-const units: Record<string, number> = { '': 1, B: 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-
 /** Bytes from "2MiB", "512K", "33554432". Throws UsageError. */
 export function parseBytes(text: string): number {
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([KMGTB]?)(?:i?B)?$/i.exec(text.trim()) ?? [];
-  const bytes = Number(digits) * (units[(unit ?? '').toUpperCase()] ?? Number.NaN);
-  if (!Number.isInteger(bytes) || bytes >= 2 ** 53)
-    throw new UsageError(`"${text}" is not a size; wanted whole bytes such as 2MiB, 512K or 33554432`);
+  const bytes = readBytes(text);
+  if (bytes === undefined) throw new UsageError(notBytes(text));
   return bytes;
-}
-
-/** "2 MiB", "512 KiB", "17 B". */
-export function formatBytes(bytes: number): string {
-  const names = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let value = bytes;
-  let unit = 0;
-  while (Math.abs(value) >= 1024 && unit < names.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(value < 10 ? 2 : 1)} ${names[unit]}`;
 }
 
 /** For commander: an option's whole number within [min, max]. */

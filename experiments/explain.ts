@@ -1,9 +1,10 @@
 /** `hakmem explain TRACE EVENT`: the whole decision chain of one event, in both halves. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { nativeTrouble, replay as replayCounted, replayReal } from '../native/index.ts';
-import { describeConfig, fixed_arm, type LogEntry, replay, type Setup } from '../sim/index.ts';
+import { describeConfig, type LogEntry, replay, type Setup } from '../sim/index.ts';
 import { open, type Trace } from '../traces/index.ts';
-import { exit_codes, formatBytes, print, printJson, say, UsageError } from './command.ts';
+import { chainOf, titleOf } from './chain.ts';
+import { exit_codes, print, printJson, say, UsageError } from './command.ts';
 import { withHakFile } from './crosscheck.ts';
 import { addSetupOptions, choose, type SetupOptions } from './setup.ts';
 
@@ -61,32 +62,7 @@ async function inNative(trace: Trace, setup: Setup, kernel: 'real' | 'counted'):
 
 function describe(half: string, entry: LogEntry | null): string[] {
   if (entry === null) return [`${half}: no log`, ''];
-  const threshold = formatBytes(entry.threshold_bytes);
-  const allocates = entry.op !== 'free';
-  const by_hand = entry.arm === fixed_arm;
-  const { state } = entry;
-  return [
-    `${half}: event ${entry.event}: ${entry.op} of object ${entry.object}, ${entry.size_bytes} bytes${allocates ? `, site ${entry.site}` : ''}`,
-    ...(allocates
-      ? [
-          `  1 select     ${by_hand ? 'threshold set by hand' : `strategy ${entry.arm}`}: threshold ${threshold}`,
-          `  2 threshold  ${entry.size_bytes} ${entry.size_bytes >= entry.threshold_bytes ? '>=' : '<'} ${entry.threshold_bytes}`,
-          `  3 route      ${entry.route}: ${entry.usable_bytes} usable bytes${entry.route === 'heap' ? '' : ` at offset ${entry.offset_bytes} of the region`}`,
-        ]
-      : []),
-    ...(entry.released === 'none'
-      ? []
-      : [
-          `  release      ${entry.released}${allocates || entry.usable_bytes === 0 ? '' : `: ${entry.usable_bytes} usable bytes at offset ${entry.offset_bytes}`}`,
-        ]),
-    ...entry.actions.map(
-      ({ name, offset_bytes, bytes }) => `  action       ${name} ${bytes} bytes at offset ${offset_bytes}`,
-    ),
-    `  then         ${state.faults} faults (${state.huge_faults ?? 'unknown'} huge), ${formatBytes(state.resident_bytes)} resident in ` +
-      `${state.areas} areas; cache ${state.cached_blocks}, batch ${state.batch_blocks} (${formatBytes(state.batch_bytes)}), ` +
-      `kept ${state.kept_blocks} (${formatBytes(state.kept_bytes)}); digest ${state.digest}`,
-    '',
-  ];
+  return [`${half}: ${titleOf(entry)}`, ...chainOf(entry).map(({ link, says }) => `  ${link.padEnd(13)}${says}`), ''];
 }
 
 function eventNumber(text: string): number {

@@ -123,20 +123,24 @@ export class TraceError extends Error {
   }
 }
 
+/** A page that is not isolated from other origins has no SharedArrayBuffer, and no native core to share with. */
+const ColumnBuffer: new (bytes: number) => ArrayBufferLike =
+  typeof SharedArrayBuffer === 'undefined' ? ArrayBuffer : SharedArrayBuffer;
+
 /** An empty chunk with room for `capacity` rows. */
 export function newChunk(capacity: number): Chunk {
   const rows = Math.max(1, capacity);
   return {
     first_event: 0,
     length: 0,
-    op: new Uint8Array(new SharedArrayBuffer(rows)),
-    thread: new Uint32Array(new SharedArrayBuffer(rows * 4)),
-    object: new Uint32Array(new SharedArrayBuffer(rows * 4)),
-    size_bytes: new Float64Array(new SharedArrayBuffer(rows * 8)),
-    align: new Uint32Array(new SharedArrayBuffer(rows * 4)),
-    site: new Uint32Array(new SharedArrayBuffer(rows * 4)),
-    time_ns: new Float64Array(new SharedArrayBuffer(rows * 8)),
-    touched_pages: new Uint32Array(new SharedArrayBuffer(rows * 4)),
+    op: new Uint8Array(new ColumnBuffer(rows)),
+    thread: new Uint32Array(new ColumnBuffer(rows * 4)),
+    object: new Uint32Array(new ColumnBuffer(rows * 4)),
+    size_bytes: new Float64Array(new ColumnBuffer(rows * 8)),
+    align: new Uint32Array(new ColumnBuffer(rows * 4)),
+    site: new Uint32Array(new ColumnBuffer(rows * 4)),
+    time_ns: new Float64Array(new ColumnBuffer(rows * 8)),
+    touched_pages: new Uint32Array(new ColumnBuffer(rows * 4)),
   };
 }
 
