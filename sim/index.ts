@@ -1,8 +1,8 @@
 /** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
 export { fixed_arm } from './decide/strategy.ts';
-export { type Folded, foldTrace } from './fold.ts';
-export { simulate, simulateAll } from './planned.ts';
+export { type Folded, floorOf, foldTrace, refold } from './fold.ts';
+export { lowestFloor, simulate, simulateAll, simulateOver } from './planned.ts';
 export { type Moment, type Observer, Replay, replay, type Setup } from './replay.ts';
 export {
   type Checkpoint,

@@ -1,30 +1,158 @@
 /**
- * Many configurations over one trace without doing work twice. What no configuration can treat differently, blocks below
- * every threshold, is folded once (fold.ts); each configuration then runs over the events that are left.
+ * Many configurations over one trace without doing work twice. What none of them can treat differently, blocks below every
+ * threshold, is folded once (fold.ts); each configuration then runs over the events that are left. What comes out is the
+ * Outcome of a full replay, to the last bit. Mirrors native/core/planned.c.
  */
-import type { Chunk } from '../traces/trace.ts';
-import { type Folded, foldTrace } from './fold.ts';
-import { type Observer, Replay, type Setup } from './replay.ts';
+import { type Chunk, op } from '../traces/trace.ts';
+import { assert } from './assert.ts';
+import { Allocator } from './decide/allocator.ts';
+import { type Folded, floorOf, foldTrace, refold } from './fold.ts';
+import { Histogram } from './kernel/histogram.ts';
+import { PageModel } from './kernel/pages.ts';
+import { touchIndex } from './kernel/touch.ts';
+import { outcomeOf } from './outcome.ts';
+import { momentOf, type Observer, type Setup } from './replay.ts';
 import type { Outcome } from './result.ts';
+import { shape } from './spec.ts';
 
-/** One configuration over a folded trace: the Outcome of a full replay, to the last bit. */
-export function simulate(folded: Folded, setup: Setup, observer: Observer = {}): Outcome {
-  const run = new Replay(setup, observer);
-  for (const chunk of folded.chunks) run.feed(chunk);
-  const { liveness: _, checkpoints: __, log: ___, ...outcome } = run.finish();
-  return outcome;
+/**
+ * One configuration over a folded trace. `observer.moment` is called at every checkpoint; between two rows the heap's part
+ * of it is that of the row before.
+ */
+export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 'moment'> = {}): Outcome {
+  assert(floorOf(setup.config) >= folded.floor_bytes, 'what was folded is mapped by no configuration');
+  const { columns, rows } = folded;
+  const { event, op: kinds, object, size_bytes, align, site, touched_pages, before_bytes } = columns;
+  const { net_bytes, most_bytes, allocations, frees, digest_low, digest_high } = columns;
+  const { config, prices } = setup;
+  const kernel = new PageModel(setup.profile, prices);
+  const allocator = new Allocator(config, kernel, prices, touchIndex(setup.touch));
+  const residency = new Residencies(kernel, config.checkpoint_events, (events) =>
+    observer.moment?.(momentOf(events, allocator, kernel)),
+  );
+  const latency = new Histogram();
+  if (folded.events > 0) allocator.select(0);
+  let folded_events = 0;
+  let low = 0;
+  let high = 0;
+  for (let row = 0; row <= rows; row += 1) {
+    allocator.heap.fold(net_bytes[row], most_bytes[row]);
+    allocator.allocate_ns += allocations[row] * prices.heap_call_ns;
+    allocator.free_ns += frees[row] * prices.heap_call_ns;
+    folded_events += allocations[row] + frees[row];
+    low = (low + digest_low[row]) | 0;
+    high = (high + digest_high[row]) | 0;
+    if (row === rows) break;
+    residency.pass(event[row]);
+    if (before_bytes[row] >= 0) allocator.adopt(object[row], before_bytes[row]);
+    const price = allocator.run(
+      event[row],
+      kinds[row],
+      object[row],
+      size_bytes[row],
+      align[row],
+      site[row],
+      touched_pages[row],
+    );
+    latency.add(price);
+    if (allocator.violation !== 0) break;
+  }
+  latency.addMany(prices.heap_call_ns, folded_events);
+  allocator.digest.addSums(low, high);
+  const events = latency.total;
+  if (allocator.violation === 0) {
+    residency.pass(events);
+    allocator.finish();
+  }
+  return outcomeOf(setup, events, allocator, kernel, latency, folded.baseline, residency.finish(events));
 }
 
-/** Every setup over the trace, in order. `progress` is called with the setups done. */
+/**
+ * Every setup over the trace, in order. Setups of a higher threshold run over fewer rows where folding further pays for
+ * itself. `progress` is called with the setups done.
+ */
 export function simulateAll(
   chunks: Iterable<Chunk>,
   setups: readonly Setup[],
   progress?: (done: number) => void,
 ): Outcome[] {
-  const folded = foldTrace(chunks, 0);
-  return setups.map((setup, at) => {
-    const outcome = simulate(folded, setup);
-    progress?.(at + 1);
-    return outcome;
+  if (setups.length === 0) return [];
+  return simulateOver(foldTrace(chunks, lowestFloor(setups)), setups, progress);
+}
+
+/** The lowest size that one of the setups maps: what a trace may be folded to for all of them. */
+export function lowestFloor(setups: readonly Setup[]): number {
+  return setups.reduce((lowest, { config }) => Math.min(lowest, floorOf(config)), Number.POSITIVE_INFINITY);
+}
+
+/** The same over a trace that is folded already, to the lowest floor of the setups or below. */
+export function simulateOver(folded: Folded, setups: readonly Setup[], progress?: (done: number) => void): Outcome[] {
+  const outcomes = new Array<Outcome>(setups.length);
+  const by_floor = new Map<number, number[]>();
+  setups.forEach(({ config }, at) => {
+    const floor_bytes = floorOf(config);
+    by_floor.set(floor_bytes, [...(by_floor.get(floor_bytes) ?? []), at]);
   });
+  let done = 0;
+  let rest = folded;
+  for (const floor_bytes of [...by_floor.keys()].sort((a, b) => a - b)) {
+    const group = by_floor.get(floor_bytes)!;
+    if (pays(rest, floor_bytes, group.length)) rest = refold(rest, floor_bytes);
+    for (const at of group) {
+      outcomes[at] = simulate(rest, setups[at]);
+      done += 1;
+      progress?.(done);
+    }
+  }
+  return outcomes;
+}
+
+/** Folding a row again costs about what three rows of the heap path cost to run. */
+function pays(folded: Folded, floor_bytes: number, setups: number): boolean {
+  const { size_bytes, op: kinds } = folded.columns;
+  let below = 0;
+  for (let row = 0; row < folded.rows; row += 1)
+    if (kinds[row] !== op.free && size_bytes[row] < floor_bytes) below += 2;
+  return below * setups > 3 * folded.rows;
+}
+
+/** Resident pages at checkpoints, which fall every so many events, folded ones included. */
+class Residencies {
+  private readonly kernel: PageModel;
+  private readonly every_events: number;
+  private readonly tell: (events: number) => void;
+  private checkpoints = 0;
+  private pages = 0;
+  private peak_pages = 0;
+  private areas_peak = 0;
+
+  constructor(kernel: PageModel, every_events: number, tell: (events: number) => void) {
+    this.kernel = kernel;
+    this.every_events = every_events;
+    this.tell = tell;
+  }
+
+  /** The checkpoints up to and at `events`: nothing has changed since the row before. */
+  pass(events: number): void {
+    while ((this.checkpoints + 1) * this.every_events <= events) this.count((this.checkpoints + 1) * this.every_events);
+  }
+
+  /** The last one is at the end, whether or not one falls there. */
+  finish(events: number): { mean_bytes: number; peak_bytes: number; areas_peak: number } {
+    this.count(events);
+    return {
+      mean_bytes: (this.pages * shape.page_bytes) / this.checkpoints,
+      peak_bytes: this.peak_pages * shape.page_bytes,
+      areas_peak: this.areas_peak,
+    };
+  }
+
+  private count(events: number): void {
+    const { resident_pages, areas } = this.kernel;
+    this.checkpoints += 1;
+    this.pages += resident_pages;
+    if (resident_pages > this.peak_pages) this.peak_pages = resident_pages;
+    if (areas.count > this.areas_peak) this.areas_peak = areas.count;
+    this.tell(events);
+  }
 }

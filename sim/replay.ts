@@ -6,19 +6,10 @@ import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
 import { Eligibility } from './liveness.ts';
+import { outcomeOf } from './outcome.ts';
 import type { Checkpoint, Liveness, LogEntry, Result } from './result.ts';
 import { Baseline } from './score.ts';
-import {
-  type Config,
-  enums,
-  type Feature,
-  type KernelProfile,
-  learning_note,
-  type Prices,
-  params,
-  shape,
-  type TouchModel,
-} from './spec.ts';
+import { type Config, enums, type Feature, type KernelProfile, type Prices, shape, type TouchModel } from './spec.ts';
 
 /** Everything a replay depends on besides its trace. */
 export interface Setup {
@@ -106,62 +97,13 @@ export class Replay {
     }
     this.checkpoint();
     const resident = this.checkpoints.map((each) => each.resident_bytes);
-    const resident_mean = resident.reduce((sum, bytes) => sum + bytes, 0) / resident.length;
-    const { heap, cache, batch, kept } = allocator;
-    const total_ns = allocator.allocate_ns + allocator.free_ns + allocator.fault_ns;
+    const { cache, batch } = allocator;
     return {
-      events: this.events,
-      decision_digest: allocator.digest.hex(),
-      syscalls: { ...kernel.syscalls },
-      faults: kernel.faults,
-      huge_faults: kernel.huge_faults,
-      resident_bytes: { mean: resident_mean, peak: greatest(resident), end: resident.at(-1)! },
-      mapped_bytes: {
-        peak: kernel.mapped_pages_peak * shape.page_bytes,
-        end: kernel.mapped_pages * shape.page_bytes,
-      },
-      areas: { peak: greatest(this.checkpoints.map((each) => each.areas)), end: kernel.areas.count },
-      heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
-      bigcache: {
-        hits: cache.hits,
-        misses: cache.misses,
-        evictions: cache.evictions,
-        undersized: cache.undersized,
-      },
-      batch: {
-        added: batch.added,
-        withdrawn: batch.withdrawn,
-        flushes: batch.flushes,
-        bytes_flushed: batch.bytes_flushed,
-        pending: batch.waiting.length,
-      },
-      thermal: {
-        hot: allocator.thermal_frees[0],
-        warm: allocator.thermal_frees[1],
-        cold: allocator.thermal_frees[2],
-      },
-      kept: { blocks: kept.count, bytes: kept.bytes, reused: allocator.kept_reused },
-      learning: learningOf(this.setup.config),
-      time_ns: {
-        total: total_ns,
-        allocate: allocator.allocate_ns,
-        free: allocator.free_ns,
-        fault: allocator.fault_ns,
-        wait: 0,
-      },
-      latency_ns: {
-        p50: this.latency.quantile(5000),
-        p95: this.latency.quantile(9500),
-        p99: this.latency.quantile(9900),
-        p999: this.latency.quantile(9990),
-        max: this.latency.max,
-      },
-      score: this.baseline.score(
-        this.setup.prices,
-        total_ns,
-        kernel.faults + heap.faults,
-        resident_mean + heap.resident_peak_bytes,
-      ),
+      ...outcomeOf(this.setup, this.events, allocator, kernel, this.latency, this.baseline, {
+        mean_bytes: resident.reduce((sum, bytes) => sum + bytes, 0) / resident.length,
+        peak_bytes: greatest(resident),
+        areas_peak: greatest(this.checkpoints.map((each) => each.areas)),
+      }),
       liveness: livenessOf(this.eligibility, {
         bigcache: cache.hits,
         batch: batch.added,
@@ -170,8 +112,6 @@ export class Replay {
         kept: allocator.kept_reused + batch.withdrawn,
         thp: kernel.syscalls.madvise_hugepage,
       }),
-      violation:
-        allocator.violation === 0 ? null : { event: this.events - 1, rule: enums.violation[allocator.violation] },
       checkpoints: this.checkpoints,
       log: this.log,
     };
@@ -287,18 +227,4 @@ export function livenessOf(eligibility: Eligibility, acted: Readonly<Record<Feat
     eligible: eligible[feature],
     acted: acted[feature],
   }));
-}
-
-/** Nothing is learned yet; a mode that would learn says so. */
-export function learningOf(config: Config): Result['learning'] {
-  const wants = params.lifecycle.words![config.lifecycle];
-  return {
-    state: 'fixed',
-    ratings: Array.from({ length: shape.strategies }, () => shape.elo_start),
-    matches: 0,
-    explorations: 0,
-    windows: 0,
-    p99_ns: null,
-    ...(wants === 'off' ? {} : { note: learning_note }),
-  };
 }

@@ -24,7 +24,8 @@ export class Baseline {
   private peak_bytes = 0;
   private size_of = new Float64Array(1024);
 
-  add(chunk: Chunk): void {
+  /** Rows of a trace, or those of them that matter here: of every object that ever is large. */
+  add(chunk: Pick<Chunk, 'op' | 'object' | 'size_bytes' | 'length'>): void {
     const { op: kinds, object, size_bytes, length } = chunk;
     for (let row = 0; row < length; row += 1) {
       const slot = object[row];

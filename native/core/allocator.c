@@ -34,9 +34,17 @@ static void describe(hak_allocator *allocator, int32_t block) {
   allocator->offset_pages = user_start(allocator, block);
 }
 
+void hak_allocator_select(hak_allocator *allocator, int64_t event) {
+  allocator->arm = hak_strategy_select(allocator->config);
+  if (allocator->arm == allocator->digested_arm) return;
+  allocator->digested_arm = allocator->arm;
+  hak_digest_mix(&allocator->digest, (uint32_t)event);
+  hak_digest_mix(&allocator->digest, (uint32_t)allocator->arm);
+}
+
 /* The strategy is asked first; what it says is used. */
 static bool decides_to_map(hak_allocator *allocator, int64_t size_bytes) {
-  allocator->arm = hak_strategy_select(allocator->config);
+  hak_allocator_select(allocator, allocator->event);
   return size_bytes >= hak_strategy_threshold(allocator->config, allocator->arm) && !allocator->config->legacy_order;
 }
 
@@ -358,6 +366,7 @@ void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_
   allocator->touch = touch;
   allocator->header_pages = config->legacy_header;
   allocator->next_stamp = 2;
+  allocator->digested_arm = -1;
   hak_blocks_init(&allocator->blocks, memory);
   hak_placement_init(&allocator->placement, memory, config->region_bytes / HAK_PAGE_BYTES);
   hak_bigcache_init(&allocator->cache, memory, config, &allocator->blocks);
@@ -371,6 +380,7 @@ void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_
 int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int64_t object, int64_t size_bytes,
                           int64_t align, uint32_t site, uint32_t touched) {
   const int64_t before_ns = allocator->allocate_ns + allocator->free_ns + allocator->fault_ns;
+  allocator->event = event;
   allocator->acted = 0;
   allocator->route = HAK_ROUTE_NONE;
   allocator->released = HAK_ROUTE_NONE;
@@ -384,9 +394,13 @@ int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int
   else
     allocate(allocator, kind, object, size_bytes, align, site, touched);
   hak_digest *digest = &allocator->digest;
+  const uint32_t word = (uint32_t)allocator->route | ((uint32_t)allocator->released << 8);
+  if (allocator->acted == 0 && (word == HAK_ROUTE_HEAP || word == HAK_ROUTE_FREE_HEAP << 8)) {
+    hak_digest_add(digest, event, word, size_bytes);
+    return allocator->allocate_ns + allocator->free_ns + allocator->fault_ns - before_ns;
+  }
   hak_digest_mix(digest, (uint32_t)event);
-  hak_digest_mix(digest, (uint32_t)allocator->route | ((uint32_t)allocator->released << 8) |
-                             ((uint32_t)allocator->arm << 16) | (allocator->acted << 24));
+  hak_digest_mix(digest, word | (allocator->acted << 16));
   hak_digest_mix(digest, (uint32_t)size_bytes);
   if (size_bytes >= INT64_C(1) << 31) hak_digest_mix(digest, (uint32_t)(size_bytes >> 32));
   if (allocator->route != HAK_ROUTE_HEAP && allocator->route != HAK_ROUTE_NONE) {
@@ -394,6 +408,13 @@ int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int
     hak_digest_mix(digest, (uint32_t)allocator->offset_pages);
   }
   return allocator->allocate_ns + allocator->free_ns + allocator->fault_ns - before_ns;
+}
+
+void hak_allocator_adopt(hak_allocator *allocator, int64_t object, int64_t size_bytes) {
+  if (object >= allocator->objects) grow(allocator, object + 1);
+  hak_assert(allocator->block_of[object] == dead);
+  allocator->block_of[object] = on_heap;
+  allocator->size_of[object] = size_bytes;
 }
 
 void hak_allocator_finish(hak_allocator *allocator) {

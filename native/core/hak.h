@@ -55,9 +55,13 @@ typedef struct {
 /* digest.c */
 typedef struct {
   uint32_t low, high;
+  uint32_t sum_low, sum_high;
 } hak_digest;
 void hak_digest_init(hak_digest *digest);
 void hak_digest_mix(hak_digest *digest, uint32_t word);
+/* An event that stayed on the heap path, and many of them. */
+void hak_digest_add(hak_digest *digest, int64_t event, uint32_t word, int64_t size_bytes);
+void hak_digest_add_sums(hak_digest *digest, const hak_digest *sums);
 void hak_digest_hex(const hak_digest *digest, char text[17]);
 uint32_t hak_mix32(uint32_t value);
 
@@ -67,6 +71,7 @@ typedef struct {
   int64_t counts[HAK_HISTOGRAM_BUCKETS];
 } hak_histogram;
 void hak_histogram_add(hak_histogram *histogram, int64_t value);
+void hak_histogram_add_many(hak_histogram *histogram, int64_t value, int64_t times);
 int64_t hak_histogram_quantile(const hak_histogram *histogram, int64_t permyriad);
 
 /* touch.c */
@@ -196,8 +201,11 @@ int64_t hak_strategy_threshold(const hak_config *config, int arm);
 typedef struct {
   int64_t live_bytes, peak_bytes;
 } hak_heap;
+int64_t hak_heap_chunk_bytes(int64_t size_bytes);
 void hak_heap_allocate(hak_heap *heap, int64_t size_bytes);
 void hak_heap_free(hak_heap *heap, int64_t size_bytes);
+/* A stretch of events at once: what they leave live, and the most that was live among them, both relative. */
+void hak_heap_fold(hak_heap *heap, int64_t net_bytes, int64_t most_bytes);
 int64_t hak_heap_faults(const hak_heap *heap);
 
 /* kept.c */
@@ -275,6 +283,9 @@ typedef struct {
   int64_t allocate_ns, free_ns, fault_ns;
   int violation;
   int route, released, arm;
+  /* The arm that the digest was told of last. */
+  int digested_arm;
+  int64_t event;
   int64_t usable_bytes, offset_pages;
   int64_t header_pages;
   int32_t *block_of;
@@ -290,6 +301,10 @@ void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_
                         hak_kernel *kernel, int touch);
 int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int64_t object, int64_t size_bytes,
                           int64_t align, uint32_t site, uint32_t touched);
+/* Asks the strategy, as of `event`; the digest is told when the arm changes. */
+void hak_allocator_select(hak_allocator *allocator, int64_t event);
+/* A live object of the heap path, of which only the ledger was told. */
+void hak_allocator_adopt(hak_allocator *allocator, int64_t object, int64_t size_bytes);
 void hak_allocator_finish(hak_allocator *allocator);
 
 /* replay.c */

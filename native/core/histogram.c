@@ -22,6 +22,13 @@ void hak_histogram_add(hak_histogram *histogram, int64_t value) {
   if (value > histogram->max) histogram->max = value;
 }
 
+void hak_histogram_add_many(hak_histogram *histogram, int64_t value, int64_t times) {
+  if (times == 0) return;
+  histogram->counts[bucket_of(value)] += times;
+  histogram->total += times;
+  if (value > histogram->max) histogram->max = value;
+}
+
 int64_t hak_histogram_quantile(const hak_histogram *histogram, int64_t permyriad) {
   if (histogram->total == 0) return 0;
   int64_t rank = (histogram->total * permyriad + 9999) / 10000;

@@ -24,6 +24,10 @@ const action = indexes(enums.action);
 const thermal = indexes(enums.thermal);
 const violation = indexes(enums.violation);
 
+/** What the digest is told of an event that stays on the heap path, besides `route.heap`. */
+const heap_free = route.free_heap << 8;
+/** The words of an allocation and of a free there: sim/fold.ts digests them without an allocator. */
+export const heap_words = { allocate: route.heap, free: heap_free } as const;
 const dead = -2;
 const on_heap = -1;
 
@@ -65,8 +69,11 @@ export class Allocator {
   /** By object slot: its block, or `on_heap`, or `dead`. */
   private block_of = new Int32Array(1024).fill(dead);
   private size_of = new Float64Array(1024);
+  private event = 0;
   /** Actions of the event so far, for the digest. */
   private acted = 0;
+  /** The arm that the digest was told of last. */
+  private digested_arm = -1;
 
   constructor(config: Config, kernel: PageModel, prices: Prices, touch: number) {
     this.config = config;
@@ -91,6 +98,7 @@ export class Allocator {
     touched: number,
   ): number {
     const before_ns = this.allocate_ns + this.free_ns + this.fault_ns;
+    this.event = event;
     this.acted = 0;
     this.route = route.none;
     this.released = route.none;
@@ -101,7 +109,12 @@ export class Allocator {
     else if (kind === op.realloc) this.reallocate(object, size_bytes, site, touched);
     else this.allocate(kind, object, size_bytes, align, site, touched);
     const { digest } = this;
-    digest.mix3(event, this.route | (this.released << 8) | (this.arm << 16) | (this.acted << 24), size_bytes);
+    const word = this.route | (this.released << 8);
+    if (this.acted === 0 && (word === route.heap || word === heap_free)) {
+      digest.add(event, word, size_bytes);
+      return this.allocate_ns + this.free_ns + this.fault_ns - before_ns;
+    }
+    digest.mix3(event, word | (this.acted << 16), size_bytes);
     if (size_bytes >= 2 ** 31) digest.mix(Math.floor(size_bytes / 2 ** 32));
     if (this.route !== route.heap && this.route !== route.none) {
       digest.mix(this.usable_bytes / page_bytes);
@@ -118,6 +131,23 @@ export class Allocator {
   /** The process ends: what waits is flushed. */
   finish(): void {
     if (this.batch.waiting.length > 0) this.flush();
+  }
+
+  /** Asks the strategy, as of `event`; the digest is told when the arm changes. */
+  select(event: number): void {
+    this.arm = selectArm(this.config);
+    if (this.arm === this.digested_arm) return;
+    this.digested_arm = this.arm;
+    this.digest.mix(event);
+    this.digest.mix(this.arm);
+  }
+
+  /** A live object of the heap path, of which only the ledger was told (sim/fold.ts). */
+  adopt(object: number, size_bytes: number): void {
+    if (object >= this.block_of.length) this.grow(object + 1);
+    assert(this.block_of[object] === dead, 'what is adopted was not here');
+    this.block_of[object] = on_heap;
+    this.size_of[object] = size_bytes;
   }
 
   private allocate(kind: number, object: number, size_bytes: number, align: number, site: number, touched: number) {
@@ -197,7 +227,7 @@ export class Allocator {
 
   /** The strategy is asked first; what it says is used. */
   private decidesToMap(size_bytes: number): boolean {
-    this.arm = selectArm(this.config);
+    this.select(this.event);
     return size_bytes >= thresholdOf(this.config, this.arm) && this.config.legacy_order === 0;
   }
 

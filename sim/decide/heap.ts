@@ -20,6 +20,12 @@ export class Heap {
     this.live_bytes -= chunkBytes(size_bytes);
   }
 
+  /** A stretch of events at once: what they leave live, and the most that was live among them, both relative. */
+  fold(net_bytes: number, most_bytes: number): void {
+    if (this.live_bytes + most_bytes > this.peak_bytes) this.peak_bytes = this.live_bytes + most_bytes;
+    this.live_bytes += net_bytes;
+  }
+
   /** First touches of the pages that the heap grew by. */
   get faults(): number {
     return Math.ceil(this.peak_bytes / page_bytes);
@@ -30,7 +36,8 @@ export class Heap {
   }
 }
 
-function chunkBytes(size_bytes: number): number {
+/** What a request takes of the heap. */
+export function chunkBytes(size_bytes: number): number {
   const needed = Math.ceil((size_bytes + heap_header_bytes) / heap_align_bytes) * heap_align_bytes;
   return needed < heap_chunk_min_bytes ? heap_chunk_min_bytes : needed;
 }

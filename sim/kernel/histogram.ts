@@ -18,6 +18,14 @@ export class Histogram {
     if (value > this.max) this.max = value;
   }
 
+  /** The same value so many times. */
+  addMany(value: number, times: number): void {
+    if (times === 0) return;
+    this.counts[bucketOf(value)] += times;
+    this.total += times;
+    if (value > this.max) this.max = value;
+  }
+
   /** The middle of the bucket that holds the `permyriad`/10,000 quantile; 0 while empty. */
   quantile(permyriad: number): number {
     if (this.total === 0) return 0;

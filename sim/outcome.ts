@@ -1,0 +1,91 @@
+/** From the state of a replay to what it came to. */
+import type { Allocator } from './decide/allocator.ts';
+import type { Histogram } from './kernel/histogram.ts';
+import type { PageModel } from './kernel/pages.ts';
+import type { Outcome, Result } from './result.ts';
+import type { Baseline } from './score.ts';
+import { type Config, enums, learning_note, type Prices, params, shape } from './spec.ts';
+
+/** Residency over the checkpoints. */
+export interface Residency {
+  readonly mean_bytes: number;
+  readonly peak_bytes: number;
+  readonly areas_peak: number;
+}
+
+export function outcomeOf(
+  setup: { readonly config: Config; readonly prices: Prices },
+  events: number,
+  allocator: Allocator,
+  kernel: PageModel,
+  latency: Histogram,
+  baseline: Baseline,
+  residency: Residency,
+): Outcome {
+  const { heap, cache, batch, kept } = allocator;
+  const total_ns = allocator.allocate_ns + allocator.free_ns + allocator.fault_ns;
+  const memory_bytes = residency.mean_bytes + heap.resident_peak_bytes;
+  return {
+    events,
+    decision_digest: allocator.digest.hex(),
+    syscalls: { ...kernel.syscalls },
+    faults: kernel.faults,
+    huge_faults: kernel.huge_faults,
+    resident_bytes: {
+      mean: residency.mean_bytes,
+      peak: residency.peak_bytes,
+      end: kernel.resident_pages * shape.page_bytes,
+    },
+    mapped_bytes: {
+      peak: kernel.mapped_pages_peak * shape.page_bytes,
+      end: kernel.mapped_pages * shape.page_bytes,
+    },
+    areas: { peak: residency.areas_peak, end: kernel.areas.count },
+    heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
+    bigcache: { hits: cache.hits, misses: cache.misses, evictions: cache.evictions, undersized: cache.undersized },
+    batch: {
+      added: batch.added,
+      withdrawn: batch.withdrawn,
+      flushes: batch.flushes,
+      bytes_flushed: batch.bytes_flushed,
+      pending: batch.waiting.length,
+    },
+    thermal: {
+      hot: allocator.thermal_frees[0],
+      warm: allocator.thermal_frees[1],
+      cold: allocator.thermal_frees[2],
+    },
+    kept: { blocks: kept.count, bytes: kept.bytes, reused: allocator.kept_reused },
+    learning: learningOf(setup.config),
+    time_ns: {
+      total: total_ns,
+      allocate: allocator.allocate_ns,
+      free: allocator.free_ns,
+      fault: allocator.fault_ns,
+      wait: 0,
+    },
+    latency_ns: {
+      p50: latency.quantile(5000),
+      p95: latency.quantile(9500),
+      p99: latency.quantile(9900),
+      p999: latency.quantile(9990),
+      max: latency.max,
+    },
+    score: baseline.score(setup.prices, total_ns, kernel.faults + heap.faults, memory_bytes),
+    violation: allocator.violation === 0 ? null : { event: events - 1, rule: enums.violation[allocator.violation] },
+  };
+}
+
+/** Nothing is learned yet; a mode that would learn says so. */
+export function learningOf(config: Config): Result['learning'] {
+  const wants = params.lifecycle.words![config.lifecycle];
+  return {
+    state: 'fixed',
+    ratings: Array.from({ length: shape.strategies }, () => shape.elo_start),
+    matches: 0,
+    explorations: 0,
+    windows: 0,
+    p99_ns: null,
+    ...(wants === 'off' ? {} : { note: learning_note }),
+  };
+}
