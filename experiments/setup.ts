@@ -23,7 +23,8 @@ import type { Trace } from '../traces/index.ts';
 import { parseBytes, UsageError, wholeNumber } from './command.ts';
 
 export interface SetupOptions {
-  readonly mode: string;
+  /** Without the flag, HAKMEM_MODE; without that, BALANCED. */
+  readonly mode?: string;
   readonly set: readonly string[];
   readonly policy: string;
   readonly prices?: string;
@@ -54,8 +55,8 @@ export interface Chosen {
 /** Adds the shared options to a subcommand. */
 export function addSetupOptions(command: Command): Command {
   return command
-    .option('--mode <mode>', `one of ${mode_names.join(' ')}`, 'BALANCED')
-    .option('--set <param=value>', 'a parameter over the mode; may be given again', collect, [])
+    .option('--mode <mode>', `one of ${mode_names.join(' ')}; HAKMEM_MODE unless given, else BALANCED`)
+    .option('--set <param=value>', 'a parameter over the mode and over HAKMEM_SET; may be given again', collect, [])
     .option('--policy <policy>', 'whose policy: hakmem', 'hakmem')
     .option('--prices <file>', 'prices in nanoseconds, JSON; nominal ones unless given')
     .option('--profile <file>', 'kernel profile, JSON; that of this machine unless given')
@@ -87,14 +88,33 @@ export async function choose(trace: Trace, options: SetupOptions): Promise<Chose
   };
 }
 
+/** Flags win over HAKMEM_MODE and HAKMEM_SET, which are what `hakmem tune` prints to paste. */
 function chooseConfig(options: SetupOptions): { mode: Mode; config: Config } {
+  const { HAKMEM_MODE = '', HAKMEM_SET = '' } = process.env;
+  const read = (text: string): readonly [string, number] => parseSetting(text.trim(), parseBytes);
+  const pasted = HAKMEM_SET.split(',').filter((text) => text.trim() !== '');
+  const inherited = Object.fromEntries(named('HAKMEM_SET', () => pasted.map(read)));
+  const flags = Object.fromEntries(named(null, () => options.set.map(read)));
+  const mode =
+    options.mode === undefined && HAKMEM_MODE !== ''
+      ? named('HAKMEM_MODE', () => parseMode(HAKMEM_MODE))
+      : named(null, () => parseMode(options.mode ?? 'BALANCED'));
+  const blames = (parameter: string): boolean => parameter in inherited && !(parameter in flags);
+  return { mode, config: named(blames, () => configOf(mode, { ...inherited, ...flags })) };
+}
+
+/**
+ * What `read` gives; where it refuses, one line that names the environment variable: the one given, none, or HAKMEM_SET
+ * where it is to blame for the parameter that the refusal begins with.
+ */
+function named<T>(variable: string | null | ((parameter: string) => boolean), read: () => T): T {
   try {
-    const mode = parseMode(options.mode);
-    const settings = Object.fromEntries(options.set.map((text) => parseSetting(text, parseBytes)));
-    return { mode, config: configOf(mode, settings) };
+    return read();
   } catch (error) {
-    if (error instanceof ConfigError) throw new UsageError(error.message);
-    throw error;
+    if (!(error instanceof ConfigError || error instanceof UsageError)) throw error;
+    const { message } = error;
+    const name = typeof variable === 'function' ? (variable(message.split(':')[0]) ? 'HAKMEM_SET' : null) : variable;
+    throw new UsageError(name === null ? message : `${name}: ${message}`);
   }
 }
 
