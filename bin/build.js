@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Compiles the TypeScript to dist/ and the native part to native/build/, each only when its sources changed, one
-// process at a time. Idempotent. Without a C compiler the native part is left out: the simulator runs, unchecked.
+// Compiles the TypeScript to dist/ and the native part to native/build/, and with --page the explorer's page to
+// dist/page/, each only when its sources changed, one process at a time. Idempotent. Without a C compiler the native part is left out: the simulator runs, unchecked.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -34,6 +34,13 @@ const native = {
   extensions: ['.c', '.h', '.cc', 'Makefile'],
   extra: [],
 };
+const page = {
+  name: 'explorer page',
+  stamp: join(root, 'dist', 'page', '.stamp'),
+  folders: ['traces', 'sim', 'experiments/explorer'],
+  extensions: ['.ts', '.tsx', '.css', '.html', '.json'],
+  extra: ['experiments/sizes.ts', 'experiments/chain.ts', 'tsconfig.json', 'package.json', 'bin/build.js'],
+};
 
 /** Builds what is stale, or of it the TypeScript alone. Throws where something does not compile. */
 export function build(typescript_only = false) {
@@ -43,6 +50,17 @@ export function build(typescript_only = false) {
   try {
     if (!fresh(typescript)) buildTypescript();
     if (native_too && !fresh(native)) buildNative();
+  } finally {
+    release();
+  }
+}
+
+/** Builds the explorer's page where it is stale: only who asks for it waits for it. */
+export async function buildPage() {
+  if (fresh(page)) return;
+  const release = takeLock();
+  try {
+    if (!fresh(page)) await bundlePage();
   } finally {
     release();
   }
@@ -68,7 +86,7 @@ function digest(part) {
 function fresh(part) {
   if (!existsSync(part.stamp)) return false;
   // An installed package carries dist/ without the sources it came from: then dist/ is what there is.
-  if (part === typescript && !existsSync(join(root, 'tsconfig.json'))) return true;
+  if (part !== native && !existsSync(join(root, 'tsconfig.json'))) return true;
   return readFileSync(part.stamp, 'utf8') === digest(part);
 }
 
@@ -77,7 +95,9 @@ function buildTypescript() {
   if (!existsSync(tsc)) throw new Error('hakmem: the TypeScript compiler is missing: run "npm ci" first');
   process.stderr.write('hakmem: compiling TypeScript\n');
   const before = digest(typescript);
-  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  const dist = join(root, 'dist');
+  const old = existsSync(dist) ? readdirSync(dist) : [];
+  for (const name of old.filter((each) => each !== 'page')) rmSync(join(dist, name), { recursive: true, force: true });
   run(tsc, ['-p', join(root, 'tsconfig.build.json')], 'TypeScript did not compile');
   writeFileSync(typescript.stamp, before);
 }
@@ -94,6 +114,37 @@ function buildNative() {
   run('make', ['-s', '-j2', '-C', join(root, 'native'), ...headers], 'the native part did not compile');
   mkdirSync(dirname(native.stamp), { recursive: true });
   writeFileSync(native.stamp, before);
+}
+
+/** One HTML file with its worker inside, so that it can be kept, sent and opened from a disk. */
+async function bundlePage() {
+  process.stderr.write('hakmem: building the explorer page\n');
+  const before = digest(page);
+  const source = join(root, 'experiments', 'explorer');
+  run(join(root, 'node_modules', '.bin', 'tsc'), ['--noEmit', '-p', source], 'the explorer page did not compile');
+  const { build: bundle } = await import('vite');
+  const { viteSingleFile } = await import('vite-plugin-singlefile');
+  await bundle({
+    configFile: false,
+    root: source,
+    base: './',
+    logLevel: 'error',
+    plugins: [noNode(), viteSingleFile()],
+    worker: { format: 'iife', plugins: () => [noNode()] },
+    build: { outDir: dirname(page.stamp), emptyOutDir: true, target: 'es2023', reportCompressedSize: false },
+  });
+  writeFileSync(page.stamp, before);
+}
+
+/** A page has no disk and no process: whatever would bring them in is a mistake. */
+function noNode() {
+  return {
+    name: 'no-node',
+    enforce: 'pre',
+    resolveId(id, importer) {
+      if (id.startsWith('node:')) throw new Error(`hakmem: the explorer page imports ${id} (${importer})`);
+    },
+  };
 }
 
 function run(command, args, message) {
@@ -141,7 +192,8 @@ function alive(pid) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    build(process.argv.includes('--typescript'));
+    if (process.argv.includes('--page')) await buildPage();
+    else build(process.argv.includes('--typescript'));
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;

@@ -31,10 +31,10 @@ export interface FoldedColumns {
   /** Heap bytes, chunk by chunk, that the stretch leaves live, and the most that were live in it; both relative. */
   readonly net_bytes: Float64Array;
   readonly most_bytes: Float64Array;
-  /** Allocations and reallocs, and frees, of the stretch. */
-  readonly allocations: Uint32Array;
-  readonly frees: Uint32Array;
-  /** Sums of the two lanes of the digest. */
+  /** Allocations and reallocs, and frees, folded from the start of the trace up to the row. */
+  readonly allocations: Float64Array;
+  readonly frees: Float64Array;
+  /** Sums of their hashes, for the two lanes of the digest. */
   readonly digest_low: Int32Array;
   readonly digest_high: Int32Array;
 }
@@ -93,10 +93,14 @@ class Folder {
   /** Of the stretch since the last row. */
   private live_bytes = 0;
   private most_bytes = 0;
+  /** From the start. */
   private allocations = 0;
   private frees = 0;
   private digest_low = 0;
   private digest_high = 0;
+  /** What was folded before, and how far into it this is. */
+  private base: FoldedColumns | null = null;
+  private base_row = 0;
 
   constructor(floor_bytes: number, room: number) {
     this.floor_bytes = floor_bytes;
@@ -137,6 +141,7 @@ class Folder {
   addFolded(folded: Folded): void {
     const { columns, rows } = folded;
     const { op: kinds, object, size_bytes, event, before_bytes } = columns;
+    this.base = columns;
     for (let row = 0; row < rows; row += 1) {
       this.addStretch(columns, row);
       const slot = object[row];
@@ -189,10 +194,7 @@ class Folder {
     const most = this.live_bytes + from.most_bytes[row];
     if (most > this.most_bytes) this.most_bytes = most;
     this.live_bytes += from.net_bytes[row];
-    this.allocations += from.allocations[row];
-    this.frees += from.frees[row];
-    this.digest_low = (this.digest_low + from.digest_low[row]) | 0;
-    this.digest_high = (this.digest_high + from.digest_high[row]) | 0;
+    this.base_row = row;
   }
 
   private keep(
@@ -219,16 +221,13 @@ class Folder {
     const { columns, rows } = this;
     columns.net_bytes[rows] = this.live_bytes;
     columns.most_bytes[rows] = this.most_bytes;
-    columns.allocations[rows] = this.allocations;
-    columns.frees[rows] = this.frees;
-    columns.digest_low[rows] = this.digest_low;
-    columns.digest_high[rows] = this.digest_high;
+    const { base, base_row } = this;
+    columns.allocations[rows] = this.allocations + (base?.allocations[base_row] ?? 0);
+    columns.frees[rows] = this.frees + (base?.frees[base_row] ?? 0);
+    columns.digest_low[rows] = this.digest_low + (base?.digest_low[base_row] ?? 0);
+    columns.digest_high[rows] = this.digest_high + (base?.digest_high[base_row] ?? 0);
     this.live_bytes = 0;
     this.most_bytes = 0;
-    this.allocations = 0;
-    this.frees = 0;
-    this.digest_low = 0;
-    this.digest_high = 0;
   }
 
   private widen(): void {
@@ -260,8 +259,8 @@ function newColumns(rows: number): FoldedColumns {
     before_bytes: new Float64Array(rows),
     net_bytes: new Float64Array(rows),
     most_bytes: new Float64Array(rows),
-    allocations: new Uint32Array(rows),
-    frees: new Uint32Array(rows),
+    allocations: new Float64Array(rows),
+    frees: new Float64Array(rows),
     digest_low: new Int32Array(rows),
     digest_high: new Int32Array(rows),
   };

@@ -10,7 +10,7 @@ import { type Folded, floorOf, foldTrace, refold } from './fold.ts';
 import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
-import { outcomeOf } from './outcome.ts';
+import { outcomeOf, type Residency } from './outcome.ts';
 import { momentOf, type Observer, type Setup } from './replay.ts';
 import type { Outcome } from './result.ts';
 import { shape } from './spec.ts';
@@ -27,26 +27,23 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
   const { config, prices } = setup;
   const kernel = new PageModel(setup.profile, prices);
   const allocator = new Allocator(config, kernel, prices, touchIndex(setup.touch));
-  const residency = new Residencies(kernel, config.checkpoint_events, (events) =>
-    observer.moment?.(momentOf(events, allocator, kernel)),
-  );
   const latency = new Histogram();
+  const residency = new Residencies(kernel, config.checkpoint_events);
+  const { moment } = observer;
+  if (moment !== undefined)
+    residency.told = (events, row) => {
+      const seen = momentOf(events, allocator, kernel);
+      moment({ ...seen, time_ns: seen.time_ns + (allocations[row] + frees[row]) * prices.heap_call_ns });
+    };
   if (folded.events > 0) allocator.select(0);
-  let folded_events = 0;
-  let low = 0;
-  let high = 0;
-  for (let row = 0; row <= rows; row += 1) {
+  let row = 0;
+  for (; row < rows; row += 1) {
+    const at = event[row];
+    if (at >= residency.next_events) residency.pass(at, row);
     allocator.heap.fold(net_bytes[row], most_bytes[row]);
-    allocator.allocate_ns += allocations[row] * prices.heap_call_ns;
-    allocator.free_ns += frees[row] * prices.heap_call_ns;
-    folded_events += allocations[row] + frees[row];
-    low = (low + digest_low[row]) | 0;
-    high = (high + digest_high[row]) | 0;
-    if (row === rows) break;
-    residency.pass(event[row]);
     if (before_bytes[row] >= 0) allocator.adopt(object[row], before_bytes[row]);
     const price = allocator.run(
-      event[row],
+      at,
       kinds[row],
       object[row],
       size_bytes[row],
@@ -57,14 +54,19 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
     latency.add(price);
     if (allocator.violation !== 0) break;
   }
-  latency.addMany(prices.heap_call_ns, folded_events);
-  allocator.digest.addSums(low, high);
-  const events = latency.total;
-  if (allocator.violation === 0) {
-    residency.pass(events);
+  if (row === rows) allocator.heap.fold(net_bytes[row], most_bytes[row]);
+  const folded_events = allocations[row] + frees[row];
+  const events = latency.total + folded_events;
+  if (row === rows) {
+    residency.pass(events, row);
     allocator.finish();
   }
-  return outcomeOf(setup, events, allocator, kernel, latency, folded.baseline, residency.finish(events));
+  residency.count(events, row);
+  latency.addMany(prices.heap_call_ns, folded_events);
+  allocator.allocate_ns += allocations[row] * prices.heap_call_ns;
+  allocator.free_ns += frees[row] * prices.heap_call_ns;
+  allocator.digest.addSums(digest_low[row], digest_high[row]);
+  return outcomeOf(setup, events, allocator, kernel, latency, folded.baseline, residency.outcome());
 }
 
 /**
@@ -97,7 +99,7 @@ export function simulateOver(folded: Folded, setups: readonly Setup[], progress?
   let rest = folded;
   for (const floor_bytes of [...by_floor.keys()].sort((a, b) => a - b)) {
     const group = by_floor.get(floor_bytes)!;
-    if (pays(rest, floor_bytes, group.length)) rest = refold(rest, floor_bytes);
+    if (pays(rest, floor_bytes, setups.length - done)) rest = refold(rest, floor_bytes);
     for (const at of group) {
       outcomes[at] = simulate(rest, setups[at]);
       done += 1;
@@ -107,7 +109,7 @@ export function simulateOver(folded: Folded, setups: readonly Setup[], progress?
   return outcomes;
 }
 
-/** Folding a row again costs about what three rows of the heap path cost to run. */
+/** Folding a row again costs about what three rows of the heap path cost to run, once for each setup still to come. */
 function pays(folded: Folded, floor_bytes: number, setups: number): boolean {
   const { size_bytes, op: kinds } = folded.columns;
   let below = 0;
@@ -118,41 +120,44 @@ function pays(folded: Folded, floor_bytes: number, setups: number): boolean {
 
 /** Resident pages at checkpoints, which fall every so many events, folded ones included. */
 class Residencies {
+  /** Where the next one falls. */
+  next_events: number;
+  told: ((events: number, row: number) => void) | null = null;
   private readonly kernel: PageModel;
   private readonly every_events: number;
-  private readonly tell: (events: number) => void;
   private checkpoints = 0;
   private pages = 0;
   private peak_pages = 0;
   private areas_peak = 0;
 
-  constructor(kernel: PageModel, every_events: number, tell: (events: number) => void) {
+  constructor(kernel: PageModel, every_events: number) {
     this.kernel = kernel;
     this.every_events = every_events;
-    this.tell = tell;
+    this.next_events = every_events;
   }
 
-  /** The checkpoints up to and at `events`: nothing has changed since the row before. */
-  pass(events: number): void {
-    while ((this.checkpoints + 1) * this.every_events <= events) this.count((this.checkpoints + 1) * this.every_events);
+  /** The checkpoints up to and at `events`: nothing has changed since the row before `row`. */
+  pass(events: number, row: number): void {
+    while (this.next_events <= events) {
+      this.count(this.next_events, row);
+      this.next_events += this.every_events;
+    }
   }
 
-  /** The last one is at the end, whether or not one falls there. */
-  finish(events: number): { mean_bytes: number; peak_bytes: number; areas_peak: number } {
-    this.count(events);
-    return {
-      mean_bytes: (this.pages * shape.page_bytes) / this.checkpoints,
-      peak_bytes: this.peak_pages * shape.page_bytes,
-      areas_peak: this.areas_peak,
-    };
-  }
-
-  private count(events: number): void {
+  count(events: number, row: number): void {
     const { resident_pages, areas } = this.kernel;
     this.checkpoints += 1;
     this.pages += resident_pages;
     if (resident_pages > this.peak_pages) this.peak_pages = resident_pages;
     if (areas.count > this.areas_peak) this.areas_peak = areas.count;
-    this.tell(events);
+    this.told?.(events, row);
+  }
+
+  outcome(): Residency {
+    return {
+      mean_bytes: (this.pages * shape.page_bytes) / this.checkpoints,
+      peak_bytes: this.peak_pages * shape.page_bytes,
+      areas_peak: this.areas_peak,
+    };
   }
 }

@@ -117,8 +117,7 @@ export class Allocator {
     digest.mix3(event, word | (this.acted << 16), size_bytes);
     if (size_bytes >= 2 ** 31) digest.mix(Math.floor(size_bytes / 2 ** 32));
     if (this.route !== route.heap && this.route !== route.none) {
-      digest.mix(this.usable_bytes / page_bytes);
-      digest.mix(this.offset_pages);
+      digest.mix2(this.usable_bytes / page_bytes, this.offset_pages);
     }
     return this.allocate_ns + this.free_ns + this.fault_ns - before_ns;
   }
@@ -138,8 +137,7 @@ export class Allocator {
     this.arm = selectArm(this.config);
     if (this.arm === this.digested_arm) return;
     this.digested_arm = this.arm;
-    this.digest.mix(event);
-    this.digest.mix(this.arm);
+    this.digest.mix2(event, this.arm);
   }
 
   /** A live object of the heap path, of which only the ledger was told (sim/fold.ts). */
