@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 extern "C" {
 #include "core/hak.h"
@@ -41,6 +42,35 @@ hak_chunk ChunkOf(const Napi::Object& columns) {
   chunk.site = columns.Get("site").As<Napi::Uint32Array>().Data();
   chunk.touched_pages = columns.Get("touched_pages").As<Napi::Uint32Array>().Data();
   return chunk;
+}
+
+// A configuration's parameters, in the spec's order.
+void ReadConfig(const double* values, hak_config& config) {
+  size_t at = 0;
+#define X(name, value, min, max, words) config.name = static_cast<int64_t>(values[at++]);
+  HAK_PARAMS(X)
+#undef X
+}
+
+[[noreturn]] void Stale(Napi::Env env) {
+  throw Napi::TypeError::New(env, "config, prices or profile of another length: rebuild with npm run build");
+}
+
+hak_prices PricesOf(const Napi::CallbackInfo& info, size_t argument) {
+  const auto values = info[argument].As<Napi::Float64Array>();
+  if (values.ElementLength() != price_count) Stale(info.Env());
+  hak_prices prices{};
+  size_t at = 0;
+#define X(name, nominal) prices.name = static_cast<int64_t>(values[at++]);
+  HAK_PRICES(X)
+#undef X
+  return prices;
+}
+
+hak_profile ProfileOf(const Napi::CallbackInfo& info, size_t argument) {
+  const auto values = info[argument].As<Napi::Int32Array>();
+  if (values.ElementLength() != 5) Stale(info.Env());
+  return {values[0], values[1] != 0, values[2], values[3] != 0, values[4] != 0};
 }
 
 std::string ResultOf(const hak_replay& replay) {
@@ -90,20 +120,11 @@ class Replay : public Napi::ObjectWrap<Replay> {
   // new Replay(config: Float64Array, prices: Float64Array, profile: Int32Array, touch, log_from, log_to)
   explicit Replay(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Replay>(info), state_(std::make_shared<State>()) {
     const auto config = info[0].As<Napi::Float64Array>();
-    const auto prices = info[1].As<Napi::Float64Array>();
-    const auto profile = info[2].As<Napi::Int32Array>();
-    if (config.ElementLength() != param_count || prices.ElementLength() != price_count || profile.ElementLength() != 5)
-      throw Napi::TypeError::New(info.Env(), "config, prices or profile of another length: rebuild with npm run build");
+    if (config.ElementLength() != param_count) Stale(info.Env());
     hak_replay& replay = state_->replay;
-    size_t at = 0;
-#define X(name, value, min, max, words) replay.config.name = static_cast<int64_t>(config[at++]);
-    HAK_PARAMS(X)
-#undef X
-    at = 0;
-#define X(name, nominal) replay.prices.name = static_cast<int64_t>(prices[at++]);
-    HAK_PRICES(X)
-#undef X
-    const hak_profile kernel = {profile[0], profile[1] != 0, profile[2], profile[3] != 0, profile[4] != 0};
+    ReadConfig(config.Data(), replay.config);
+    replay.prices = PricesOf(info, 1);
+    const hak_profile kernel = ProfileOf(info, 2);
     if (!hak_memory_open(&replay.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
     replay.log_from = info[4].As<Napi::Number>().Int64Value();
     replay.log_to = info[5].As<Napi::Number>().Int64Value();
@@ -133,8 +154,92 @@ class Replay : public Napi::ObjectWrap<Replay> {
   std::shared_ptr<State> state_;
 };
 
+struct SweepState {
+  hak_fold fold{};
+  std::vector<std::unique_ptr<State>> states;
+  bool busy = false;
+  ~SweepState() { hak_memory_close(&fold.memory); }
+};
+
+class SweepWorker : public Napi::AsyncWorker {
+ public:
+  SweepWorker(Napi::Env env, std::shared_ptr<SweepState> state, const Napi::Object& columns)
+      : AsyncWorker(env, "hakmem.sweep"),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        state_(std::move(state)),
+        chunk_(ChunkOf(columns)),
+        columns_(Napi::Persistent(columns)) {
+    state_->busy = true;
+  }
+  Napi::Promise Promise() { return deferred_.Promise(); }
+  void Execute() override {
+    hak_fold_add(&state_->fold, &chunk_);
+    for (const auto& each : state_->states) hak_planned_feed(&each->replay, &state_->fold);
+  }
+  void OnOK() override {
+    state_->busy = false;
+    deferred_.Resolve(Env().Undefined());
+  }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<SweepState> state_;
+  hak_chunk chunk_;
+  Napi::ObjectReference columns_;
+};
+
+// Many configurations in one pass over the trace, folded here.
+class Sweep : public Napi::ObjectWrap<Sweep> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "Sweep", {InstanceMethod<&Sweep::Feed>("feed"), InstanceMethod<&Sweep::Finish>("finish")});
+  }
+
+  // new Sweep(configs: Float64Array, one after the other, prices: Float64Array, profile: Int32Array, touch)
+  explicit Sweep(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Sweep>(info), state_(std::make_shared<SweepState>()) {
+    const auto configs = info[0].As<Napi::Float64Array>();
+    const hak_prices prices = PricesOf(info, 1);
+    const hak_profile profile = ProfileOf(info, 2);
+    if (configs.ElementLength() % param_count != 0) Stale(info.Env());
+    int64_t floor_bytes = INT64_MAX;
+    for (size_t at = 0; at < configs.ElementLength(); at += param_count) {
+      state_->states.push_back(std::make_unique<State>());
+      hak_replay& replay = state_->states.back()->replay;
+      ReadConfig(configs.Data() + at, replay.config);
+      replay.prices = prices;
+      replay.terse = true;
+      if (!hak_memory_open(&replay.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
+      hak_replay_init(&replay, info[3].As<Napi::Number>().Int32Value(), profile, nullptr);
+      const int64_t threshold = hak_strategy_threshold(&replay.config, hak_strategy_select(&replay.config));
+      if (threshold < floor_bytes) floor_bytes = threshold;
+    }
+    if (!hak_memory_open(&state_->fold.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
+    hak_fold_init(&state_->fold, floor_bytes);
+  }
+
+ private:
+  Napi::Value Feed(const Napi::CallbackInfo& info) {
+    auto* worker = new SweepWorker(info.Env(), state_, info[0].As<Napi::Object>());
+    const Napi::Promise promise = worker->Promise();
+    worker->Queue();
+    return promise;
+  }
+  Napi::Value Finish(const Napi::CallbackInfo& info) {
+    if (state_->busy) throw Napi::Error::New(info.Env(), "finish while a chunk is being fed");
+    Napi::Array results = Napi::Array::New(info.Env(), state_->states.size());
+    for (size_t at = 0; at < state_->states.size(); at += 1) {
+      hak_planned_finish(&state_->states[at]->replay, &state_->fold);
+      results.Set(static_cast<uint32_t>(at), Napi::String::New(info.Env(), ResultOf(state_->states[at]->replay)));
+    }
+    return results;
+  }
+
+  std::shared_ptr<SweepState> state_;
+};
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Replay", Replay::Define(env));
+  exports.Set("Sweep", Sweep::Define(env));
   exports.Set("fingerprint", Napi::String::New(env, HAK_SPEC_FINGERPRINT));
   return exports;
 }

@@ -7,13 +7,21 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { floorOf } from '../sim/fold.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
 import { Eligibility } from '../sim/liveness.ts';
 import { learningOf } from '../sim/outcome.ts';
 import { livenessOf, type Setup } from '../sim/replay.ts';
 import type { Outcome, Result } from '../sim/result.ts';
 import { Baseline } from '../sim/score.ts';
-import { enums, type KernelProfile, prices as nominal_prices, type PriceName, param_names } from '../sim/spec.ts';
+import {
+  enums,
+  type KernelProfile,
+  prices as nominal_prices,
+  type PriceName,
+  type Prices,
+  param_names,
+} from '../sim/spec.ts';
 import type { Chunk } from '../traces/trace.ts';
 import { fingerprint } from './spec-to-c.ts';
 
@@ -50,6 +58,15 @@ interface Addon {
     feed(chunk: Chunk): Promise<number>;
     cancel(): void;
     finish(): string;
+  };
+  readonly Sweep: new (
+    configs: Float64Array,
+    prices: Float64Array,
+    profile: Int32Array,
+    touch: number,
+  ) => {
+    feed(chunk: Chunk): Promise<void>;
+    finish(): string[];
   };
 }
 
@@ -107,7 +124,7 @@ export async function replayCore(
   const addon = loadAddon();
   const run = new addon.Replay(
     Float64Array.from(param_names, (name) => setup.config[name]),
-    Float64Array.from(Object.keys(nominal_prices) as PriceName[], (name) => setup.prices[name]),
+    pricesColumn(setup.prices),
     profileColumn(setup.profile),
     touchIndex(setup.touch),
     setup.log?.from ?? 0,
@@ -131,16 +148,60 @@ export async function replayCore(
 }
 
 /**
- * Every setup over the trace, on the C core with the counted kernel, in this thread: what a sweep's rows are checked
- * against. The core folds and replays by itself; it is given nothing that the simulator computed.
+ * Every setup over the trace, on the C core with the counted kernel: what a sweep's rows are checked against. The core
+ * folds the trace by itself; it is given nothing that the simulator computed. The baseline of the score comes from the
+ * trace alone: whoever has it hands it in. Setups must share prices, profile and touch model.
  */
-export async function replayAll(chunks: () => Iterable<Chunk>, setups: readonly Setup[]): Promise<Outcome[]> {
-  const outcomes: Outcome[] = [];
-  for (const setup of setups) {
-    const { liveness: _, checkpoints: __, log: ___, ...outcome } = await replay(chunks(), setup);
-    outcomes.push(outcome);
+export async function replayAll(
+  chunks: () => Iterable<Chunk>,
+  setups: readonly Setup[],
+  baseline?: Baseline,
+): Promise<Outcome[]> {
+  const addon = loadAddon();
+  const outcomes = new Array<Outcome>(setups.length);
+  const scored = baseline ?? baselineOf(chunks());
+  const order = setups.map((_, at) => at).sort((a, b) => floorOf(setups[a].config) - floorOf(setups[b].config));
+  for (let from = 0; from < order.length; from += configs_a_pass) {
+    const part = order.slice(from, from + configs_a_pass);
+    const { prices, profile, touch } = setups[part[0]];
+    if (part.some((at) => !samePlace(setups[at], setups[part[0]])))
+      throw new TypeError('setups of one pass must share prices, profile and touch model');
+    const sweep = new addon.Sweep(
+      Float64Array.from(part.flatMap((at) => param_names.map((name) => setups[at].config[name]))),
+      pricesColumn(prices),
+      profileColumn(profile),
+      touchIndex(touch),
+    );
+    for (const chunk of chunks()) await sweep.feed(chunk);
+    sweep.finish().forEach((text, index) => {
+      const setup = setups[part[index]];
+      const { checkpoints: _, log: __, ...core } = JSON.parse(text) as CoreResult;
+      outcomes[part[index]] = { ...core, learning: learningOf(setup.config), score: scoreOf(core, setup, scored) };
+    });
   }
   return outcomes;
+}
+
+/** Configurations side by side in one pass of the core: each has a page model of its own, and memory is not endless. */
+const configs_a_pass = 64;
+
+function samePlace(a: Setup, b: Setup): boolean {
+  return (
+    a.touch === b.touch &&
+    (a.prices === b.prices || JSON.stringify(a.prices) === JSON.stringify(b.prices)) &&
+    (a.profile === b.profile || JSON.stringify(a.profile) === JSON.stringify(b.profile))
+  );
+}
+
+function baselineOf(chunks: Iterable<Chunk>): Baseline {
+  const baseline = new Baseline();
+  for (const chunk of chunks) baseline.add(chunk);
+  return baseline;
+}
+
+function scoreOf(core: Omit<CoreResult, 'checkpoints' | 'log'>, setup: Setup, baseline: Baseline): Result['score'] {
+  const memory_bytes = core.resident_bytes.mean + core.heap.resident_peak_bytes;
+  return baseline.score(setup.prices, core.time_ns.total, core.faults + core.heap.faults, memory_bytes);
 }
 
 /**
@@ -207,11 +268,10 @@ class Scan {
   }
 
   complete(core: CoreResult, setup: Setup): Result {
-    const memory_bytes = core.resident_bytes.mean + core.heap.resident_peak_bytes;
     return {
       ...core,
       learning: learningOf(setup.config),
-      score: this.baseline.score(setup.prices, core.time_ns.total, core.faults + core.heap.faults, memory_bytes),
+      score: scoreOf(core, setup, this.baseline),
       liveness: livenessOf(this.eligibility, {
         bigcache: core.bigcache.hits,
         batch: core.batch.added,
@@ -237,6 +297,10 @@ function loadAddon(): Addon {
     );
   addon = loaded;
   return loaded;
+}
+
+function pricesColumn(prices: Prices): Float64Array {
+  return Float64Array.from(Object.keys(nominal_prices) as PriceName[], (name) => prices[name]);
 }
 
 function profileColumn(profile: KernelProfile): Int32Array {

@@ -344,8 +344,13 @@ typedef struct {
   hak_histogram latency;
   int64_t events, until_checkpoint;
   bool stopped;
+  /* Counts checkpoints without keeping each. */
+  bool terse;
+  int64_t checkpoints;
+  int64_t resident_sum_bytes, resident_peak_bytes, areas_peak;
+  hak_residency last;
   hak_checkpoint *checkpoint;
-  int64_t checkpoints, checkpoint_room;
+  int64_t checkpoints_kept, checkpoint_room;
   int64_t log_from, log_to;
   hak_log_entry *log;
   int64_t logged, log_room;
@@ -354,10 +359,49 @@ typedef struct {
   /* Looked at between events; another thread may set it. */
   volatile bool *cancel;
 } hak_replay;
+void hak_replay_checkpoint(hak_replay *replay);
 /* `real` is the kernel to use, or NULL for the page model. `memory` must be open. */
 void hak_replay_init(hak_replay *replay, int touch, hak_profile profile, hak_kernel *real);
 void hak_replay_feed(hak_replay *replay, const hak_chunk *chunk);
 void hak_replay_finish(hak_replay *replay);
+
+/* fold.c: events below every threshold, added up. */
+typedef struct {
+  /* Heap bytes that a stretch of folded events leaves live, and the most that were live in it; both relative. */
+  int64_t net_bytes, most_bytes;
+  /* From the start of the trace; of the digest, the sums alone. */
+  int64_t allocations, frees;
+  hak_digest sums;
+} hak_stretch;
+/* An event that is left, and the stretch before it. */
+typedef struct {
+  hak_stretch stretch;
+  int64_t event, size_bytes;
+  /* Of an object that was folded until this realloc; -1 elsewhere. */
+  int64_t before_bytes;
+  uint32_t object, align, site, touched_pages;
+  int op;
+} hak_row;
+typedef struct {
+  hak_memory memory;
+  int64_t floor_bytes;
+  int64_t events;
+  /* Of the chunk added last. */
+  hak_row *row;
+  int64_t rows, room;
+  /* Since the last row. */
+  hak_stretch stretch;
+  int64_t *size_of;
+  uint8_t *left;
+  int64_t objects;
+} hak_fold;
+/* `memory` must be open. */
+void hak_fold_init(hak_fold *fold, int64_t floor_bytes);
+void hak_fold_add(hak_fold *fold, const hak_chunk *chunk);
+
+/* planned.c: a replay that is fed folded chunks; hak_replay_init comes first. */
+void hak_planned_feed(hak_replay *replay, const hak_fold *fold);
+void hak_planned_finish(hak_replay *replay, const hak_fold *fold);
 
 /* json.c: the Result, as the contract words it. `heap` overrides the ledger where a real kernel measured. */
 typedef struct {

@@ -108,33 +108,23 @@ static void put_modelled_time(FILE *out, const hak_replay *replay) {
 void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *measured) {
   const hak_allocator *allocator = &replay->allocator;
   const hak_kernel *kernel = replay->kernel;
-  int64_t sum = 0;
-  int64_t peak = 0;
-  int64_t areas_peak = 0;
-  for (int64_t at = 0; at < replay->checkpoints; at += 1) {
-    const hak_residency *residency = &replay->checkpoint[at].residency;
-    sum += residency->resident_bytes;
-    if (residency->resident_bytes > peak) peak = residency->resident_bytes;
-    if (residency->areas > areas_peak) areas_peak = residency->areas;
-  }
-  const hak_residency *end = &replay->checkpoint[replay->checkpoints - 1].residency;
   fputs("{", out);
   put(out, "events", replay->events);
   put_digest(out, "decision_digest", &allocator->digest);
   put_syscalls(out, &kernel->syscalls);
   put(out, "faults", kernel->faults);
   put_huge_faults(out, replay, kernel->huge_faults);
-  fprintf(out, "\"resident_bytes\":{\"mean\":%.17g,", (double)sum / (double)replay->checkpoints);
-  put(out, "peak", peak);
-  put_last(out, "end", end->resident_bytes);
+  fprintf(out, "\"resident_bytes\":{\"mean\":%.17g,", (double)replay->resident_sum_bytes / (double)replay->checkpoints);
+  put(out, "peak", replay->resident_peak_bytes);
+  put_last(out, "end", replay->last.resident_bytes);
   fputs("},", out);
   open_object(out, "mapped_bytes");
   put(out, "peak", kernel->mapped_pages_peak * HAK_PAGE_BYTES);
   put_last(out, "end", kernel->mapped_pages * HAK_PAGE_BYTES);
   fputs("},", out);
   open_object(out, "areas");
-  put(out, "peak", areas_peak);
-  put_last(out, "end", end->areas);
+  put(out, "peak", replay->areas_peak);
+  put_last(out, "end", replay->last.areas);
   fputs("},", out);
   open_object(out, "heap");
   put(out, "faults", measured->real ? measured->heap_faults : hak_heap_faults(&allocator->heap));
@@ -177,7 +167,7 @@ void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *me
     fprintf(out, "\"violation\":{\"event\":%lld,\"rule\":\"%s\"},", (long long)(replay->events - 1),
             violation_names[allocator->violation]);
   fputs("\"checkpoints\":[", out);
-  for (int64_t at = 0; at < replay->checkpoints; at += 1) {
+  for (int64_t at = 0; at < replay->checkpoints_kept; at += 1) {
     if (at > 0) fputs(",", out);
     put_checkpoint(out, replay, &replay->checkpoint[at]);
   }

@@ -3,24 +3,30 @@
 
 #include "hak.h"
 
-static void checkpoint(hak_replay *replay) {
-  if (replay->checkpoints == replay->checkpoint_room) {
+void hak_replay_checkpoint(hak_replay *replay) {
+  hak_kernel *kernel = replay->kernel;
+  hak_residency *now = &replay->last;
+  kernel->residency(kernel, now);
+  replay->checkpoints += 1;
+  replay->resident_sum_bytes += now->resident_bytes;
+  if (now->resident_bytes > replay->resident_peak_bytes) replay->resident_peak_bytes = now->resident_bytes;
+  if (now->areas > replay->areas_peak) replay->areas_peak = now->areas;
+  if (replay->terse) return;
+  if (replay->checkpoints_kept == replay->checkpoint_room) {
     const size_t bytes = sizeof(hak_checkpoint) * (size_t)replay->checkpoint_room;
     replay->checkpoint = hak_memory_grow(&replay->memory, replay->checkpoint, bytes, bytes * 2);
     replay->checkpoint_room *= 2;
   }
-  const hak_kernel *kernel = replay->kernel;
-  hak_checkpoint *now = &replay->checkpoint[replay->checkpoints];
-  *now = (hak_checkpoint){
+  replay->checkpoint[replay->checkpoints_kept] = (hak_checkpoint){
       .events = replay->events,
       .digest = replay->allocator.digest,
       .faults = kernel->faults,
       .huge_faults = kernel->huge_faults,
       .mapped_bytes = kernel->mapped_pages * HAK_PAGE_BYTES,
       .syscalls = hak_syscalls_total(&kernel->syscalls),
+      .residency = *now,
   };
-  replay->kernel->residency(replay->kernel, &now->residency);
-  replay->checkpoints += 1;
+  replay->checkpoints_kept += 1;
 }
 
 static void add_to_log(hak_replay *replay, const hak_chunk *chunk, int64_t row) {
@@ -106,7 +112,7 @@ void hak_replay_feed(hak_replay *replay, const hak_chunk *chunk) {
     replay->until_checkpoint -= 1;
     if (replay->until_checkpoint > 0) continue;
     replay->until_checkpoint = replay->config.checkpoint_events;
-    checkpoint(replay);
+    hak_replay_checkpoint(replay);
   }
 }
 
@@ -115,5 +121,5 @@ void hak_replay_finish(hak_replay *replay) {
     hak_allocator_finish(&replay->allocator);
     if (replay->allocator.violation == HAK_VIOLATION_NONE) replay->allocator.violation = replay->kernel->violation;
   }
-  checkpoint(replay);
+  hak_replay_checkpoint(replay);
 }
