@@ -33,7 +33,8 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
   if (moment !== undefined)
     residency.told = (events, row) => {
       const seen = momentOf(events, allocator, kernel);
-      moment({ ...seen, time_ns: seen.time_ns + (allocations[row] + frees[row]) * prices.heap_call_ns });
+      // Of the events so far, those that were no row were folded.
+      moment({ ...seen, time_ns: seen.time_ns + (events - row) * prices.heap_call_ns });
     };
   if (folded.events > 0) allocator.select(0);
   let row = 0;

@@ -51,7 +51,6 @@ export function replay(chunks: Iterable<Chunk>, setup: Setup, progress?: (events
   for (const chunk of chunks) {
     run.feed(chunk);
     progress?.(run.events);
-    if (run.stopped) break;
   }
   return run.finish();
 }
@@ -59,7 +58,7 @@ export function replay(chunks: Iterable<Chunk>, setup: Setup, progress?: (events
 /** A replay in steps: feed chunks in order, then finish. */
 export class Replay {
   events = 0;
-  /** True after a violation: further chunks are ignored. */
+  /** True after a violation: further events are not run. */
   stopped = false;
   private readonly setup: Setup;
   private readonly kernel: PageModel;
@@ -83,10 +82,10 @@ export class Replay {
   }
 
   feed(chunk: Chunk): void {
-    if (this.stopped) return;
+    // The score's baseline and what features could have done are of the whole trace, however far the policy came.
     this.eligibility.add(chunk);
     this.baseline.add(chunk);
-    this.step(chunk);
+    if (!this.stopped) this.step(chunk);
   }
 
   finish(): Result {
