@@ -5,8 +5,10 @@ import { addExplain } from './explain.ts';
 import { addGenerate } from './generate.ts';
 import { addImport } from './import.ts';
 import { addInfo } from './info.ts';
+import { addQuery } from './query.ts';
 import { addRecord } from './record.ts';
 import { addReplay } from './replay.ts';
+import { addSweep } from './sweep.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
@@ -18,5 +20,7 @@ export const commands: readonly AddCommand[] = [
   addInfo,
   addReplay,
   addExplain,
+  addSweep,
+  addQuery,
   addDoctor,
 ];

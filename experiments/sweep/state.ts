@@ -1,0 +1,68 @@
+/** The state folder of a sweep: its plan, a result shard for each shard of it, and what the real kernel showed. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeAtomically } from '../../traces/index.ts';
+import { UsageError } from '../command.ts';
+import { type Plan, planDifference } from './plan.ts';
+
+export const planPath = (state: string): string => join(state, 'plan.json');
+export const shardPath = (state: string, shard: number): string =>
+  join(state, `${String(shard).padStart(6, '0')}.ndjson`);
+export const verifiedPath = (state: string): string => join(state, 'kernel.ndjson');
+
+/**
+ * Opens the folder for `plan` and returns the plan to go on with: the same rows, in the shards they were begun in.
+ * Throws UsageError where the folder cannot be written, another sweep is at work in it or was begun in it.
+ */
+export function openState(state: string, plan: Plan, restart: boolean): Plan {
+  try {
+    mkdirSync(state, { recursive: true });
+  } catch (error) {
+    throw new UsageError(`${state}: cannot be made: ${(error as Error).message}`);
+  }
+  lock(state);
+  if (restart)
+    for (const name of readdirSync(state))
+      if (/^(plan\.json|kernel\.ndjson|\d{6}\.ndjson)$/.test(name)) rmSync(join(state, name));
+  if (existsSync(planPath(state))) {
+    const before = readPlan(state);
+    const difference = planDifference(before, plan);
+    if (difference === null) return before;
+    throw new UsageError(`${state}: another sweep was begun here: ${difference}; --restart throws it away`);
+  }
+  writeAtomically(planPath(state), (sink) => sink.append(Buffer.from(JSON.stringify(plan))));
+  return plan;
+}
+
+export function readPlan(state: string): Plan {
+  const path = planPath(state);
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Plan;
+  } catch (error) {
+    throw new UsageError(`${path}: not a plan: ${(error as Error).message}; --restart throws it away`);
+  }
+}
+
+/** One sweep a folder. The lock of a process that is gone is taken over. */
+function lock(state: string): void {
+  const path = join(state, 'lock');
+  const holder = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0;
+  if (holder > 0 && holder !== process.pid && alive(holder))
+    throw new UsageError(`${state}: process ${holder} is sweeping here; wanted a folder of its own for each sweep`);
+  try {
+    rmSync(path, { force: true });
+    writeFileSync(path, String(process.pid), { flag: 'wx' });
+  } catch (error) {
+    throw new UsageError(`${path}: cannot be written: ${(error as Error).message}`);
+  }
+  process.once('exit', () => rmSync(path, { force: true }));
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
