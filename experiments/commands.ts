@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
+import { addExplore } from './explore.ts';
 import { addGenerate } from './generate.ts';
 import { addImport } from './import.ts';
 import { addInfo } from './info.ts';
@@ -22,5 +23,6 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addQuery,
+  addExplore,
   addDoctor,
 ];
