@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { nativeTrouble } from '../native/index.ts';
 import { holdKhugepaged } from '../native/khugepaged.ts';
-import type { Config, ParamName } from '../sim/index.ts';
+import { type Config, configOf, type Mode, type ParamName, param_names } from '../sim/index.ts';
 import { open } from '../traces/index.ts';
 import { exit_codes, Progress, print, printJson, say, UsageError, wholeNumber } from './command.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
@@ -162,10 +162,11 @@ async function gather(
     chosen.push({ trace, chosen: await choose(trace, { ...options, set: [] }) });
   }
   const [{ mode, setup, prices }] = chosen.map((each) => each.chosen);
+  const base = { ...inherited(mode, setup.config, axes), ...set };
   const { seed, jobs, check, sobol } = options;
   const points = pointsOf({
     mode,
-    set: set as Partial<Config>,
+    set: base,
     axes,
     sobol: sobol ?? null,
     seed,
@@ -184,6 +185,13 @@ async function gather(
       jobs,
     },
   };
+}
+
+/** What the environment sets over the mode; axes win over it, as flags do. */
+function inherited(mode: Mode, config: Config, axes: readonly Axis[]): Partial<Config> {
+  const plain = configOf(mode);
+  const names = param_names.filter((name) => config[name] !== plain[name] && !axes.some((axis) => axis.name === name));
+  return Object.fromEntries(names.map((name) => [name, config[name]]));
 }
 
 /** Before anything is computed: a name and a place that can be written. */

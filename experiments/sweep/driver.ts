@@ -18,7 +18,8 @@ export interface ShardReport {
   readonly load_s: number;
   readonly simulate_s: number;
   readonly check_s: number;
-  /** The most memory the worker has had. */
+  /** Who made them, and the most memory it has had so far. */
+  readonly worker: string;
   readonly memory_bytes: number;
   /** The first row on which the two halves differ: the shard ends before it. */
   readonly disagreement: Disagreement | null;

@@ -2,6 +2,7 @@
 import pc from 'picocolors';
 import { type Param, params } from '../../sim/index.ts';
 import { formatBytes } from '../command.ts';
+import type { ShardReport } from './driver.ts';
 import { bestOverall, compareCost, settingOf } from './ranking.ts';
 import { measuredPath } from './results.ts';
 import type { Cell, Row } from './row.ts';
@@ -29,8 +30,6 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
   const kernel = { agree: 0, differ: 0, unchecked: 0 };
   for (const { verdict } of measured) kernel[verdict] += 1;
   const events = sum('events');
-  const workers = Math.min(jobs, reports.length);
-  const memories = reports.map(({ memory_bytes }) => memory_bytes).sort((a, b) => b - a);
   return {
     rows: rows.length,
     load_s,
@@ -51,8 +50,7 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
     traces: plan.traces.length,
     swept: plan.swept,
     jobs,
-    peak_memory_bytes:
-      process.resourceUsage().maxRSS * 1024 + memories.slice(0, workers).reduce((total, bytes) => total + bytes, 0),
+    peak_memory_bytes: process.resourceUsage().maxRSS * 1024 + workersBytes(reports, jobs),
     kernel,
     notes: swept.notes,
     best: bestOverall(rows, plan.swept),
@@ -66,6 +64,16 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
     measured: output !== null && measured.length > 0 ? measuredPath(output) : null,
     state,
   };
+}
+
+/** At most `jobs` workers live at once: the largest of them. */
+function workersBytes(reports: readonly ShardReport[], jobs: number): number {
+  const peaks = new Map<string, number>();
+  for (const { worker, memory_bytes } of reports) peaks.set(worker, Math.max(peaks.get(worker) ?? 0, memory_bytes));
+  return [...peaks.values()]
+    .sort((a, b) => b - a)
+    .slice(0, jobs)
+    .reduce((total, bytes) => total + bytes, 0);
 }
 
 const shown_rows = 8;
@@ -82,26 +90,31 @@ export function tableOf(swept: Swept, summary: Summary): string[] {
   return [...lines, ...took(swept, summary)];
 }
 
+/** Configurations that decide alike, event for event, are one line. */
 function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
   const ranked = [...rows].sort(compareCost);
-  const worst = ranked.at(-1)!;
-  const head = [...swept, 'score', 'time', 'faults', 'resident peak', 'checked'];
-  const body = ranked
-    .slice(0, shown_rows)
-    .map((row) => [
+  const groups = new Map<string, Row[]>();
+  for (const row of ranked) {
+    const alike = `${row.decision_digest} ${row.score_total}`;
+    groups.set(alike, [...(groups.get(alike) ?? []), row]);
+  }
+  const head = [...swept, 'alike', 'score', 'time', 'faults', 'resident peak', 'checked'];
+  const body = [...groups.values()].slice(0, shown_rows).map((group) => {
+    const [row] = group;
+    return [
       ...swept.map((name) => cell(name, row[name])),
+      group.length > 1 ? `and ${group.length - 1}` : '',
       Number(row.score_total).toPrecision(4),
       `${(Number(row.time_total_ns) / 1e6).toFixed(2)} ms`,
       String(row.faults),
       formatBytes(Number(row.resident_peak_bytes)),
       row.violation === null ? String(row.checked) : String(row.violation),
-    ]);
-  const more = ranked.length > shown_rows ? [`  ... and ${ranked.length - shown_rows} more`] : [];
-  const { trace, trace_events } = ranked[0];
+    ];
+  });
+  const [{ trace, trace_events }] = ranked;
+  const more = groups.size > shown_rows ? [`  ... and ${groups.size - shown_rows} more outcomes`] : [];
   return [
-    `${pc.bold(String(trace))}  ${trace_events} events, ${ranked.length} configurations, scores ${Number(
-      ranked[0].score_total,
-    ).toPrecision(4)} to ${Number(worst.score_total).toPrecision(4)}`,
+    `${pc.bold(String(trace))}  ${trace_events} events, ${ranked.length} configurations, ${groups.size} outcomes`,
     ...aligned([head, ...body]).map((line, at) => (at === 0 ? pc.dim(`  ${line}`) : `  ${line}`)),
     ...more,
   ];
@@ -136,8 +149,8 @@ function spelled(name: string, value: Cell): string {
   return /^\d+(?:[KMGT]iB|B)?$/.test(short) ? short : String(value);
 }
 
-/** Columns side by side: numbers to the right would need types, so all to the left. */
-export function aligned(lines: readonly (readonly string[])[]): string[] {
+/** Columns side by side. */
+function aligned(lines: readonly (readonly string[])[]): string[] {
   const widths = lines[0].map((_, at) => Math.max(...lines.map((line) => line[at].length)));
   return lines.map((line) =>
     line

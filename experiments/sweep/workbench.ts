@@ -1,4 +1,5 @@
 /** What a worker does: runs shards one after another, and keeps the trace of the last one folded for the next. */
+import { hostname } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { replayAll } from '../../native/index.ts';
 import {
@@ -106,6 +107,7 @@ export class Workbench {
       load_s: spent.seconds.load,
       simulate_s: spent.seconds.simulate,
       check_s: spent.seconds.check,
+      worker: `${hostname()}:${process.pid}`,
       memory_bytes: process.resourceUsage().maxRSS * 1024,
       disagreement,
     };
