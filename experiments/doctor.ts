@@ -1,6 +1,7 @@
 /** `hakmem doctor`: what is there, what is missing, and the command that installs it; a line each. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import pc from 'picocolors';
@@ -48,6 +49,8 @@ function tools(): Finding[] {
     tool('strace', ['--version'], 'apt-get install strace', false),
     tool('perf', ['--version'], 'apt-get install linux-perf', false),
     tool('chromium', ['--version'], 'apt-get install chromium', false),
+    npmPackage('DuckDB', '@duckdb/node-api'),
+    npmPackage('resvg', '@resvg/resvg-js'),
     library('jemalloc', 'libjemalloc.so.2', 'apt-get install libjemalloc2'),
     library('mimalloc', 'libmimalloc.so.2.0', 'apt-get install libmimalloc2.0'),
     library('tcmalloc', 'libtcmalloc_minimal.so.4', 'apt-get install libtcmalloc-minimal4'),
@@ -70,6 +73,16 @@ function library(name: string, file: string, fix: string): Finding {
   ];
   const found = folders.map((folder) => join(folder, file)).find(existsSync);
   return { name, ok: found !== undefined, needed: false, found: found ?? `${file} not found`, fix };
+}
+
+/** An optional dependency: npm leaves it out where it has no binary for the platform. */
+function npmPackage(name: string, specifier: string): Finding {
+  try {
+    const path = createRequire(import.meta.url).resolve(specifier);
+    return { name, ok: true, needed: false, found: path, fix: null };
+  } catch {
+    return { name, ok: false, needed: false, found: `${specifier} is not there`, fix: `npm install ${specifier}` };
+  }
 }
 
 function nativePart(): Finding {

@@ -145,10 +145,11 @@ test('every mirror names a file that is there, and every decision and kernel fil
 
 test('dependencies are pinned exactly, and everything imported is one of them', () => {
   const manifest = JSON.parse(read('package.json')) as Record<
-    'dependencies' | 'devDependencies',
+    'dependencies' | 'devDependencies' | 'optionalDependencies',
     Record<string, string>
   >;
-  const all = { ...manifest.dependencies, ...manifest.devDependencies };
+  const installed = { ...manifest.dependencies, ...manifest.optionalDependencies };
+  const all = { ...installed, ...manifest.devDependencies };
   expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([]);
   const named = (name: string): string =>
     name
@@ -159,7 +160,7 @@ test('dependencies are pinned exactly, and everything imported is one of them', 
     packagesOf(file)
       .filter((name) => !name.startsWith('node:'))
       .map(named)
-      .filter((name) => !(name in (folderOf(file) === 'test' ? all : manifest.dependencies)))
+      .filter((name) => !(name in (folderOf(file) === 'test' ? all : installed)))
       .map((name) => `${file} imports ${name}`),
   );
   expect(strangers).toEqual([]);

@@ -11,7 +11,7 @@ import { foldTrace, refold } from '../sim/fold.ts';
 import { lowestFloor, simulate, simulateAll, simulateOver } from '../sim/planned.ts';
 import { type Moment, Replay, replay, type Setup } from '../sim/replay.ts';
 import type { Outcome } from '../sim/result.ts';
-import { type Config, default_profile, prices, shape } from '../sim/spec.ts';
+import { boundaries_bytes, type Config, default_profile, prices, shape } from '../sim/spec.ts';
 import { open } from '../traces/index.ts';
 import { readScenario } from '../traces/scenario.ts';
 import { SyntheticTrace } from '../traces/synthetic.ts';
@@ -117,7 +117,7 @@ describe('one pass for many configurations', () => {
       expect(await replayAll(() => trace.chunks(), setups)).toEqual(simulated);
       for (const at of [0, 17, 40, 71]) expect(simulated[at]).toEqual(fullReplay(trace.chunks(), setups[at]));
       // Thresholds with no request between them decide alike.
-    expect(new Set(simulated.map(({ decision_digest }) => decision_digest)).size).toBeGreaterThan(12);
+      expect(new Set(simulated.map(({ decision_digest }) => decision_digest)).size).toBeGreaterThan(12);
     },
   );
 
@@ -136,7 +136,7 @@ describe('one pass for many configurations', () => {
   });
 
   test('reports setups done, and answers in their order', () => {
-    const chunks = [...new SyntheticTrace('churn', { events: 500, seed: 3 }).chunks()].map(copyChunk);
+    const chunks = [...new SyntheticTrace('churn', { events: 500, seed: 3, boundaries_bytes }).chunks()].map(copyChunk);
     const setups = [8 * MiB, 1, 2 * MiB, 512 * KiB, 2 * MiB].map((bytes) => setupOf({ mmap_threshold_bytes: bytes }));
     const told: number[] = [];
     const outcomes = simulateAll(chunks, setups, (done) => told.push(done));
@@ -182,14 +182,14 @@ describe('folding', () => {
   });
 
   test('a trace below every threshold is folded to nothing', () => {
-    const trace = new SyntheticTrace('json', { events: 10_000, seed: 1 });
+    const trace = new SyntheticTrace('json', { events: 10_000, seed: 1, boundaries_bytes });
     const folded = foldTrace(trace.chunks(), 512 * KiB);
     expect(folded.rows).toBe(0);
     expect(simulate(folded, setupOf())).toEqual(fullReplay(trace.chunks(), setupOf()));
   });
 
   test('a configuration that maps what was folded is refused', () => {
-    const folded = foldTrace(new SyntheticTrace('churn', { events: 100, seed: 1 }).chunks(), MiB);
+    const folded = foldTrace(new SyntheticTrace('churn', { events: 100, seed: 1, boundaries_bytes }).chunks(), MiB);
     expect(() => simulate(folded, setupOf({ mmap_threshold_bytes: MiB - 1 }))).toThrow('mapped by no configuration');
     expect(() => simulate(folded, setupOf({ mmap_threshold_bytes: MiB }))).not.toThrow();
   });
@@ -203,7 +203,7 @@ describe('folding', () => {
 describe('what looks on', () => {
   test('sees at every checkpoint what a full replay shows there', () => {
     const setup = setupOf({ mmap_threshold_bytes: MiB, checkpoint_events: 37 });
-    const trace = new SyntheticTrace('mixed', { events: 5000, seed: 2 });
+    const trace = new SyntheticTrace('mixed', { events: 5000, seed: 2, boundaries_bytes });
     const watch = (): [Moment[], { moment: (moment: Moment) => void }] => {
       const seen: Moment[] = [];
       return [seen, { moment: (moment) => seen.push(moment) }];
@@ -241,7 +241,8 @@ describe('the digest of the heap path', () => {
           expect(of([...events].reverse())).toBe(of(events));
           const at = pick % events.length;
           const [event, word, size_bytes] = events[at];
-          const other = (changed: [number, number, number]): string => of(events.with(at, changed));
+          const other = (changed: [number, number, number]): string =>
+            of((events as [number, number, number][]).with(at, changed));
           expect(other([event + 1, word, size_bytes])).not.toBe(of(events));
           expect(other([event, word ^ 1, size_bytes])).not.toBe(of(events));
           expect(other([event, word, size_bytes + 1])).not.toBe(of(events));
@@ -254,7 +255,7 @@ describe('the digest of the heap path', () => {
 });
 
 test('a folded trace serves many sweeps', () => {
-  const folded = foldTrace(new SyntheticTrace('mixed', { events: 3000, seed: 5 }).chunks(), 64 * KiB);
+  const folded = foldTrace(new SyntheticTrace('mixed', { events: 3000, seed: 5, boundaries_bytes }).chunks(), 64 * KiB);
   const setups = [64 * KiB, 256 * KiB, MiB].map((bytes) => setupOf({ mmap_threshold_bytes: bytes }));
   expect(simulateOver(folded, setups)).toEqual(simulateOver(folded, setups));
 });

@@ -20,9 +20,7 @@ static int64_t user_start(hak_allocator *allocator, int32_t block) {
 
 static void act(hak_allocator *allocator, int kind, int64_t start, int64_t pages) {
   allocator->acted += 1;
-  hak_digest_mix(&allocator->digest, (uint32_t)kind);
-  hak_digest_mix(&allocator->digest, (uint32_t)start);
-  hak_digest_mix(&allocator->digest, (uint32_t)pages);
+  hak_digest_mix(&allocator->digest, hak_digest_pack(start, (uint32_t)pages << 4 | (uint32_t)kind));
   if (allocator->recording && allocator->recorded < HAK_ACTIONS_LOGGED_MAX) {
     allocator->record[allocator->recorded] = (hak_action){kind, start, pages};
     allocator->recorded += 1;
@@ -38,8 +36,7 @@ void hak_allocator_select(hak_allocator *allocator, int64_t event) {
   allocator->arm = hak_strategy_select(allocator->config);
   if (allocator->arm == allocator->digested_arm) return;
   allocator->digested_arm = allocator->arm;
-  hak_digest_mix(&allocator->digest, (uint32_t)event);
-  hak_digest_mix(&allocator->digest, (uint32_t)allocator->arm);
+  hak_digest_mix(&allocator->digest, hak_digest_pack(event, (uint32_t)allocator->arm));
 }
 
 /* The strategy is asked first; what it says is used. */
@@ -399,14 +396,11 @@ int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int
     hak_digest_add(digest, event, word, size_bytes);
     return allocator->allocate_ns + allocator->free_ns + allocator->fault_ns - before_ns;
   }
-  hak_digest_mix(digest, (uint32_t)event);
-  hak_digest_mix(digest, word | (allocator->acted << 16));
+  hak_digest_mix(digest, hak_digest_pack(event, word | (allocator->acted << 16)));
   hak_digest_mix(digest, (uint32_t)size_bytes);
+  const int64_t usable_pages = allocator->usable_bytes / HAK_PAGE_BYTES;
+  hak_digest_mix(digest, allocator->route == HAK_ROUTE_HEAP ? 0 : hak_digest_pack(allocator->offset_pages, (uint32_t)usable_pages));
   if (size_bytes >= INT64_C(1) << 31) hak_digest_mix(digest, (uint32_t)(size_bytes >> 32));
-  if (allocator->route != HAK_ROUTE_HEAP && allocator->route != HAK_ROUTE_NONE) {
-    hak_digest_mix(digest, (uint32_t)(allocator->usable_bytes / HAK_PAGE_BYTES));
-    hak_digest_mix(digest, (uint32_t)allocator->offset_pages);
-  }
   return allocator->allocate_ns + allocator->free_ns + allocator->fault_ns - before_ns;
 }
 

@@ -13,6 +13,8 @@ void hak_digest_mix(hak_digest *digest, uint32_t word) {
   digest->high = ((((digest->high << 13) | (digest->high >> 19)) + word) * 0x85ebca6bu) ^ (digest->low >> 16);
 }
 
+uint32_t hak_digest_pack(int64_t first, uint32_t second) { return (uint32_t)first ^ second * 0xcc9e2d51u; }
+
 void hak_digest_add(hak_digest *digest, int64_t event, uint32_t word, int64_t size_bytes) {
   word |= (uint32_t)(size_bytes >> 32) << 16;
   uint32_t low = (uint32_t)event * 0x9e3779b1u ^ (uint32_t)size_bytes;

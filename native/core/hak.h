@@ -59,6 +59,8 @@ typedef struct {
 } hak_digest;
 void hak_digest_init(hak_digest *digest);
 void hak_digest_mix(hak_digest *digest, uint32_t word);
+/* Two words as one: a change of either alone changes it. */
+uint32_t hak_digest_pack(int64_t first, uint32_t second);
 /* An event that stayed on the heap path, and many of them. */
 void hak_digest_add(hak_digest *digest, int64_t event, uint32_t word, int64_t size_bytes);
 void hak_digest_add_sums(hak_digest *digest, const hak_digest *sums);

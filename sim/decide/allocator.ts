@@ -10,7 +10,7 @@ import { type Config, enums, type Prices, shape } from '../spec.ts';
 import { Batch } from './batch.ts';
 import { BigCache } from './bigcache.ts';
 import { Blocks, home, no_block, no_class } from './blocks.ts';
-import { Digest } from './digest.ts';
+import { Digest, pack } from './digest.ts';
 import { Heap } from './heap.ts';
 import { Kept } from './kept.ts';
 import { Placement } from './placement.ts';
@@ -114,11 +114,9 @@ export class Allocator {
       digest.add(event, word, size_bytes);
       return this.allocate_ns + this.free_ns + this.fault_ns - before_ns;
     }
-    digest.mix3(event, word | (this.acted << 16), size_bytes);
+    const place = this.route === route.heap ? 0 : pack(this.offset_pages, this.usable_bytes / page_bytes);
+    digest.mix3(pack(event, word | (this.acted << 16)), size_bytes, place);
     if (size_bytes >= 2 ** 31) digest.mix(Math.floor(size_bytes / 2 ** 32));
-    if (this.route !== route.heap && this.route !== route.none) {
-      digest.mix2(this.usable_bytes / page_bytes, this.offset_pages);
-    }
     return this.allocate_ns + this.free_ns + this.fault_ns - before_ns;
   }
 
@@ -137,7 +135,7 @@ export class Allocator {
     this.arm = selectArm(this.config);
     if (this.arm === this.digested_arm) return;
     this.digested_arm = this.arm;
-    this.digest.mix2(event, this.arm);
+    this.digest.mix(pack(event, this.arm));
   }
 
   /** A live object of the heap path, of which only the ledger was told (sim/fold.ts). */
@@ -427,7 +425,7 @@ export class Allocator {
 
   private act(kind: number, start: number, pages: number): void {
     this.acted += 1;
-    this.digest.mix3(kind, start, pages);
+    this.digest.mix(pack(start, (pages << 4) | kind));
     if (this.recording !== null)
       this.recording.push({
         name: enums.action[kind],

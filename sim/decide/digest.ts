@@ -17,16 +17,6 @@ export class Digest {
     this.high = Math.imul(((this.high << 13) | (this.high >>> 19)) + word, 0x85ebca6b) ^ (this.low >>> 16);
   }
 
-  /** Takes two words in; the same as two calls of `mix`. */
-  mix2(first: number, second: number): void {
-    let low = Math.imul(((this.low << 5) | (this.low >>> 27)) ^ first, 0x9e3779b1);
-    let high = Math.imul(((this.high << 13) | (this.high >>> 19)) + first, 0x85ebca6b) ^ (low >>> 16);
-    low = Math.imul(((low << 5) | (low >>> 27)) ^ second, 0x9e3779b1);
-    high = Math.imul(((high << 13) | (high >>> 19)) + second, 0x85ebca6b) ^ (low >>> 16);
-    this.low = low;
-    this.high = high;
-  }
-
   /** Takes three words in; the same as three calls of `mix`, in one step of the hot loop. */
   mix3(first: number, second: number, third: number): void {
     let low = Math.imul(((this.low << 5) | (this.low >>> 27)) ^ first, 0x9e3779b1);
@@ -56,6 +46,11 @@ export class Digest {
   hex(): string {
     return hex32(this.high ^ this.sum_high) + hex32(this.low ^ this.sum_low);
   }
+}
+
+/** Two words as one: a change of either alone changes it. */
+export function pack(first: number, second: number): number {
+  return first ^ Math.imul(second, 0xcc9e2d51);
 }
 
 /** The low lane's hash of a heap event: for one event, no two sizes below 4 GiB and no two words share it. */
