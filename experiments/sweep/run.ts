@@ -42,8 +42,16 @@ export interface Swept {
 
 /** Throws UsageError and TraceError; CheckFailed where workers died of a shard again and again. */
 export async function runSweep(sweep: Sweep): Promise<Swept> {
+  const { plan, release } = openState(sweep.state, sweep.plan, sweep.restart);
+  try {
+    return await runPlan(sweep, plan);
+  } finally {
+    release();
+  }
+}
+
+async function runPlan(sweep: Sweep, plan: Plan): Promise<Swept> {
   const { state, driver } = sweep;
-  const plan = openState(state, sweep.plan, sweep.restart);
   const before = plan.shards.map((_, shard) => readShard<Row>(shardPath(state, shard)).records.length);
   const resumed = before.reduce((sum, rows) => sum + rows, 0);
   const total = plan.points.length * plan.traces.length;

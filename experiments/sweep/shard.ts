@@ -58,7 +58,7 @@ export function truncateShard(path: string, whole_bytes: number): void {
  * written, or where somebody else writes to it, and leaves what was whole.
  */
 export function appendToShard(path: string, whole_bytes: number, records: readonly unknown[]): number {
-  const bytes = Buffer.from(records.map(lineOf).join(''));
+  const bytes = Buffer.from(records.map((record) => `${lineOf(JSON.stringify(record))}\n`).join(''));
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, 'a');
@@ -79,15 +79,17 @@ export function appendToShard(path: string, whole_bytes: number, records: readon
   }
 }
 
-function lineOf(record: unknown): string {
-  const text = JSON.stringify(record);
-  return `${prefix}${crc32(Buffer.from(text)).toString(16).padStart(8, '0')}${infix}${text}}\n`;
+function lineOf(text: string): string {
+  return `${prefix}${crc32(Buffer.from(text)).toString(16).padStart(8, '0')}${infix}${text}}`;
 }
 
-/** Null where the checksum does not hold. */
+/** Null where the line is not, byte for byte, what was written. */
 function recordOf<T>(line: Buffer): { value: T } | null {
-  const text = line.subarray(row_at, line.length - 1);
-  const told = line.subarray(prefix.length, prefix.length + 8).toString('latin1');
-  if (crc32(text).toString(16).padStart(8, '0') !== told) return null;
-  return { value: JSON.parse(text.toString()) as T };
+  const text = line.subarray(row_at, line.length - 1).toString();
+  try {
+    const value = JSON.parse(text) as T;
+    return line.toString() === lineOf(text) ? { value } : null;
+  } catch {
+    return null;
+  }
 }

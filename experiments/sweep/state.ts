@@ -10,17 +10,33 @@ export const shardPath = (state: string, shard: number): string =>
   join(state, `${String(shard).padStart(6, '0')}.ndjson`);
 export const verifiedPath = (state: string): string => join(state, 'kernel.ndjson');
 
+/** A folder that is this process's until it lets go of it, and the plan to go on with. */
+export interface State {
+  /** The same rows as were asked for, in the shards they were begun in. */
+  readonly plan: Plan;
+  release(): void;
+}
+
 /**
- * Opens the folder for `plan` and returns the plan to go on with: the same rows, in the shards they were begun in.
- * Throws UsageError where the folder cannot be written, another sweep is at work in it or was begun in it.
+ * Opens the folder for `plan`. Throws UsageError where it cannot be written, and where another sweep is at work in it or
+ * was begun in it.
  */
-export function openState(state: string, plan: Plan, restart: boolean): Plan {
+export function openState(state: string, plan: Plan, restart: boolean): State {
   try {
     mkdirSync(state, { recursive: true });
   } catch (error) {
     throw new UsageError(`${state}: cannot be made: ${(error as Error).message}`);
   }
-  lock(state);
+  const release = lock(state);
+  try {
+    return { plan: begin(state, plan, restart), release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function begin(state: string, plan: Plan, restart: boolean): Plan {
   if (restart)
     for (const name of readdirSync(state))
       if (/^(plan\.json|kernel\.ndjson|\d{6}\.ndjson)$/.test(name)) rmSync(join(state, name));
@@ -44,7 +60,7 @@ export function readPlan(state: string): Plan {
 }
 
 /** One sweep a folder. The lock of a process that is gone is taken over. */
-function lock(state: string): void {
+function lock(state: string): () => void {
   const path = join(state, 'lock');
   const holder = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0;
   if (holder > 0 && holder !== process.pid && alive(holder))
@@ -55,7 +71,12 @@ function lock(state: string): void {
   } catch (error) {
     throw new UsageError(`${path}: cannot be written: ${(error as Error).message}`);
   }
-  process.once('exit', () => rmSync(path, { force: true }));
+  const release = (): void => {
+    rmSync(path, { force: true });
+    process.off('exit', release);
+  };
+  process.once('exit', release);
+  return release;
 }
 
 function alive(pid: number): boolean {
