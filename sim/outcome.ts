@@ -23,7 +23,8 @@ export function outcomeOf(
   residency: Residency,
 ): Outcome {
   const { heap, cache, batch, kept } = allocator;
-  const total_ns = allocator.allocate_ns + allocator.free_ns + allocator.fault_ns;
+  const fault_ns = allocator.fault_ns + heapFaultNs(allocator, setup.prices);
+  const total_ns = allocator.allocate_ns + allocator.free_ns + fault_ns;
   const memory_bytes = residency.mean_bytes + heap.resident_peak_bytes;
   return {
     events,
@@ -61,7 +62,7 @@ export function outcomeOf(
       total: total_ns,
       allocate: allocator.allocate_ns,
       free: allocator.free_ns,
-      fault: allocator.fault_ns,
+      fault: fault_ns,
       wait: 0,
     },
     latency_ns: {
@@ -74,6 +75,11 @@ export function outcomeOf(
     score: baseline.score(setup.prices, total_ns, kernel.faults + heap.faults, memory_bytes),
     violation: allocator.violation === 0 ? null : { event: events - 1, rule: enums.violation[allocator.violation] },
   };
+}
+
+/** First touches of what the heap grew by; which event made it grow is not told, so latencies leave them out. */
+export function heapFaultNs({ heap }: Allocator, prices: Prices): number {
+  return heap.faults * prices.fault_ns;
 }
 
 /** Nothing is learned yet; a mode that would learn says so. */

@@ -16,8 +16,8 @@ import type { Outcome } from './result.ts';
 import { shape } from './spec.ts';
 
 /**
- * One configuration over a folded trace. `observer.moment` is called at every checkpoint; between two rows the heap's part
- * of it is that of the row before.
+ * One configuration over a folded trace. `observer.moment` is called at every checkpoint; between two rows the heap is
+ * as it was at the row before.
  */
 export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 'moment'> = {}): Outcome {
   assert(floorOf(setup.config) >= folded.floor_bytes, 'what was folded is mapped by no configuration');
@@ -32,7 +32,7 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
   const { moment } = observer;
   if (moment !== undefined)
     residency.told = (events, row) => {
-      const seen = momentOf(events, allocator, kernel);
+      const seen = momentOf(events, allocator, kernel, prices);
       // Of the events so far, those that were no row were folded.
       moment({ ...seen, time_ns: seen.time_ns + (events - row) * prices.heap_call_ns });
     };

@@ -6,7 +6,7 @@ import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
 import { Eligibility } from './liveness.ts';
-import { outcomeOf } from './outcome.ts';
+import { heapFaultNs, outcomeOf } from './outcome.ts';
 import type { Checkpoint, Liveness, LogEntry, Result } from './result.ts';
 import { Baseline } from './score.ts';
 import { type Config, enums, type Feature, type KernelProfile, type Prices, shape, type TouchModel } from './spec.ts';
@@ -168,7 +168,7 @@ export class Replay {
       mapped_bytes: kernel.mapped_pages * shape.page_bytes,
       syscalls: calls,
     });
-    this.observer.moment?.(momentOf(this.events, allocator, kernel));
+    this.observer.moment?.(momentOf(this.events, allocator, kernel, this.setup.prices));
   }
 
   private addToLog(chunk: Chunk, row: number, event: number): void {
@@ -204,10 +204,10 @@ export class Replay {
   }
 }
 
-export function momentOf(events: number, allocator: Allocator, kernel: PageModel): Moment {
+export function momentOf(events: number, allocator: Allocator, kernel: PageModel, prices: Prices): Moment {
   return {
     events,
-    time_ns: allocator.allocate_ns + allocator.free_ns + allocator.fault_ns,
+    time_ns: allocator.allocate_ns + allocator.free_ns + allocator.fault_ns + heapFaultNs(allocator, prices),
     faults: kernel.faults,
     resident_bytes: kernel.resident_pages * shape.page_bytes,
     mapped_bytes: kernel.mapped_pages * shape.page_bytes,

@@ -89,11 +89,12 @@ static void put_log_entry(FILE *out, const hak_replay *replay, const hak_log_ent
 
 static void put_modelled_time(FILE *out, const hak_replay *replay) {
   const hak_allocator *allocator = &replay->allocator;
+  const int64_t fault_ns = allocator->fault_ns + hak_heap_faults(&allocator->heap) * replay->prices.fault_ns;
   open_object(out, "time_ns");
-  put(out, "total", allocator->allocate_ns + allocator->free_ns + allocator->fault_ns);
+  put(out, "total", allocator->allocate_ns + allocator->free_ns + fault_ns);
   put(out, "allocate", allocator->allocate_ns);
   put(out, "free", allocator->free_ns);
-  put(out, "fault", allocator->fault_ns);
+  put(out, "fault", fault_ns);
   put_last(out, "wait", 0);
   fputs("},", out);
   open_object(out, "latency_ns");
