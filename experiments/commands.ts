@@ -10,6 +10,7 @@ import { addQuery } from './query.ts';
 import { addRecord } from './record.ts';
 import { addReplay } from './replay.ts';
 import { addSweep } from './sweep.ts';
+import { addTune } from './tune.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
@@ -22,6 +23,7 @@ export const commands: readonly AddCommand[] = [
   addReplay,
   addExplain,
   addSweep,
+  addTune,
   addQuery,
   addExplore,
   addDoctor,

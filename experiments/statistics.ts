@@ -1,0 +1,68 @@
+/** What repeated measurements say: medians, seeded bootstrap intervals, paired tests, rank correlation. */
+import { median, quantile } from 'd3-array';
+import seedrandom from 'seedrandom';
+
+export interface Interval {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const resamples = 2000;
+/** Two-sided, 95 %. */
+const tail = 0.025;
+
+/** The median of `samples` and a 95 % percentile-bootstrap interval of it. */
+export function intervalOf(samples: readonly number[], seed: number): Interval {
+  const random = seedrandom.alea(`bootstrap/${seed}`);
+  return resampled(samples.length, random, (rows) => median(rows, (row) => samples[row])!);
+}
+
+/**
+ * How many times more `before` takes than `after`: the ratio of their medians, resampled by rounds, for the two of one
+ * round ran beside each other and share its disturbance.
+ */
+export function ratioOf(before: readonly number[], after: readonly number[], seed: number): Interval {
+  if (before.length !== after.length || before.length === 0)
+    throw new RangeError(`found ${before.length} and ${after.length} rounds, wanted as many of both`);
+  const random = seedrandom.alea(`bootstrap/${seed}`);
+  const middle = (of: readonly number[], rows: readonly number[]): number => median(rows, (row) => of[row])!;
+  return resampled(before.length, random, (rows) => middle(before, rows) / middle(after, rows));
+}
+
+export type Verdict = 'better' | 'worse' | 'undecidable';
+
+/** Of a ratio before / after: decided only where the whole interval lies beyond 1 by more than `margin`. */
+export function verdictOf({ low, high }: Interval, margin: number): Verdict {
+  if (low > 1 + margin) return 'better';
+  return high < 1 / (1 + margin) ? 'worse' : 'undecidable';
+}
+
+/**
+ * The chance that differences as large as these, in favour of the first, come from signs alone: one-sided sign-flip
+ * permutation test of the mean. Every pattern of signs where there are few, else a seeded choice of them.
+ */
+export function signFlipTest(differences: readonly number[], seed: number): number {
+  const many = differences.length;
+  const sum = (signs: (at: number) => boolean): number =>
+    differences.reduce((total, each, at) => total + (signs(at) ? each : -each), 0);
+  const seen = sum(() => true);
+  // Sums in another order of signs differ by rounding: as large as seen counts as seen.
+  const as_large = (total: number): boolean => total >= seen - 1e-12 * Math.max(1, Math.abs(seen));
+  const patterns_max = 4096;
+  let large = 0;
+  if (2 ** many <= patterns_max) {
+    for (let pattern = 0; pattern < 2 ** many; pattern += 1)
+      if (as_large(sum((at) => ((pattern >> at) & 1) === 1))) large += 1;
+    return large / 2 ** many;
+  }
+  const random = seedrandom.alea(`sign-flip/${seed}`);
+  for (let draw = 0; draw < patterns_max; draw += 1) if (as_large(sum(() => random() < 0.5))) large += 1;
+  return (large + 1) / (patterns_max + 1);
+}
+
+function resampled(count: number, random: () => number, statistic: (rows: readonly number[]) => number): Interval {
+  const all = Array.from({ length: count }, (_, row) => row);
+  const draws = Array.from({ length: resamples }, () => statistic(all.map(() => Math.floor(random() * count))));
+  return { median: statistic(all), low: quantile(draws, tail)!, high: quantile(draws, 1 - tail)! };
+}

@@ -1,0 +1,58 @@
+/** What can be tuned: an allocator, the axes of its settings, and how a setting is tried on a trace. */
+import type { Trace } from '../../traces/index.ts';
+import type { CheckLevel } from '../crosscheck.ts';
+import type { Figures } from './objective.ts';
+import type { Point, Space } from './space.ts';
+
+export interface Target {
+  readonly name: string;
+  /** How a setting's figures are found while searching. */
+  readonly engine: 'sim';
+  readonly space: Space;
+  /** What runs where nothing is set; need not lie on the grid. */
+  readonly baseline: Point;
+  legal(point: Point): boolean;
+  subject(trace: Trace): Promise<Subject>;
+  /** Every setting in words. */
+  describe(point: Point): Readonly<Record<string, number | string | boolean>>;
+  /** What a user pastes. */
+  settingText(point: Point): string;
+}
+
+/** One trace, or a sample of it, ready to try settings on. */
+export interface Subject {
+  readonly trace: Trace;
+  /** Part of the whole trace's peak of live bytes that this one has: 1 for a whole trace. */
+  readonly live_share: number;
+  /** Points of equal keys have equal figures: nothing in the trace can tell them apart. */
+  key(point: Point): string;
+  /** What trying the point costs, in rows that have to be run. */
+  rows(point: Point): number;
+  /** The most that a point takes. */
+  readonly rows_most: number;
+  figures(point: Point): Figures;
+  sample(share: number, seed: number): Subject;
+  unavoidable(): Unavoidable;
+  /** Compares the figures of these points with an independent core. Throws CheckFailed at the first difference. */
+  check(points: readonly Point[], progress: (done: number) => void): Promise<void>;
+  /** Runs the point for real, once. */
+  measure(point: Point): Promise<Measured>;
+}
+
+/** What no setting can avoid. */
+export interface Unavoidable {
+  readonly time_ns: number;
+  readonly faults: number;
+  /** Bytes that the program has in use at once: allocated and touched. */
+  readonly memory_bytes: number;
+}
+
+export interface Measured {
+  readonly time_ns: number;
+  readonly memory_bytes: number;
+  readonly faults: number;
+  readonly verdict: 'agree' | 'differ' | 'unchecked';
+  readonly level: CheckLevel;
+  /** What differs, or why it could not be checked; null where all is equal. */
+  readonly reason: string | null;
+}

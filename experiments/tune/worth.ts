@@ -1,0 +1,58 @@
+/** Whether the winner is worth setting: by how much it is better in what was asked for, as far as that was measured. */
+import type { Interval } from '../statistics.ts';
+import type { Figures, Objective } from './objective.ts';
+import { meanRatio } from './objective.ts';
+import { margin, type Verified } from './verify.ts';
+
+export interface Worth {
+  /** How many times better in what was asked for; measured where the winner was run for real. */
+  readonly gain: Interval;
+  readonly wins: boolean;
+}
+
+export interface Conditions {
+  readonly rss_max_bytes: number | undefined;
+  readonly slowdown_max_percent: number | undefined;
+}
+
+/** Figures trace by trace; `verified` null where nothing was run for real. */
+export function worthOf(
+  objective: Objective,
+  winner: readonly Figures[],
+  baseline: readonly Figures[],
+  verified: Verified | null,
+  { rss_max_bytes, slowdown_max_percent }: Conditions,
+): Worth {
+  const predicted = 1 / meanRatio(winner, baseline, 'time_ns');
+  const speedup = verified?.speedup ?? { median: predicted, low: predicted, high: predicted };
+  const memory = 1 / meanRatio(winner, baseline, 'memory_bytes');
+  if (objective.name === 'score') {
+    const gain = mapped(speedup, (each) => 1 / scoreAt(each, winner, baseline));
+    return { gain, wins: gain.low > 1 + margin };
+  }
+  if (objective.name === 'time') {
+    const cap = rss_max_bytes ?? Number.POSITIVE_INFINITY;
+    const most = (figures: readonly Figures[]): number => Math.max(...figures.map(({ memory_bytes }) => memory_bytes));
+    const resident = verified?.resident_peak_bytes ?? most(winner);
+    const before = verified?.baseline.resident_peak_bytes ?? most(baseline);
+    return { gain: speedup, wins: resident <= cap && (before > cap || speedup.low > 1 + margin) };
+  }
+  const gain = { median: memory, low: memory, high: memory };
+  const slow_enough = 1 / (1 + (slowdown_max_percent ?? 0) / 100);
+  return { gain, wins: memory > 1 + margin && speedup.high >= slow_enough };
+}
+
+/** Of the score the time was predicted; with the ratio measured instead, what it is against the baseline's. */
+function scoreAt(speedup: number, winner: readonly Figures[], baseline: readonly Figures[]): number {
+  const shares = winner.map((each, trace) => {
+    const before = baseline[trace];
+    if (before.score === 0) return 1;
+    return (each.score - each.score_of_time + before.score_of_time / speedup) / before.score;
+  });
+  return shares.reduce((sum, each) => sum + each, 0) / shares.length;
+}
+
+/** A function that grows over an interval. */
+function mapped({ median, low, high }: Interval, of: (value: number) => number): Interval {
+  return { median: of(median), low: of(low), high: of(high) };
+}
