@@ -15,7 +15,6 @@ import type { Ingredients } from './sweep/plan.ts';
 import type { PlanFile } from './sweep/plan-file.ts';
 import { type Points, points_max, pointsOf } from './sweep/points.ts';
 import { formatOf } from './sweep/results.ts';
-import type { Swept } from './sweep/run.ts';
 
 const sweep_checks = ['none', 'decisions', 'kernel'] as const;
 
@@ -61,6 +60,8 @@ export function addSweep(program: Command): void {
 
 async function sweepCommand(args: readonly string[], given: Options, command: Command): Promise<void> {
   const started = performance.now();
+  const { install_duckdb } = await import('./sweep/duckdb.ts');
+  const { failuresOf } = await import('./sweep/failures.ts');
   const { LocalDriver } = await import('./sweep/local.ts');
   const { planOf } = await import('./sweep/plan.ts');
   const { runSweep } = await import('./sweep/run.ts');
@@ -78,6 +79,7 @@ async function sweepCommand(args: readonly string[], given: Options, command: Co
   const kept = options.state ?? (output === undefined ? null : `${output}.shards`);
   const state = kept ?? temporaryFolder();
   const progress = new Progress('sweeping', options.progress === true);
+  const kernel_progress = new Progress('on the real kernel', options.progress === true);
   const driver = new LocalDriver(options.jobs);
   const release = onInterrupt(driver, kept);
   try {
@@ -92,37 +94,23 @@ async function sweepCommand(args: readonly string[], given: Options, command: Co
           : null,
       output: output ?? null,
       progress: (resumed, done, total) => progress.update(done - resumed, total - resumed),
+      verifying: (done, total) => kernel_progress.update(done, total),
     });
     progress.finish();
+    kernel_progress.finish();
     const { skipped, skipped_reason } = points;
     const seconds = (performance.now() - started) / 1000;
     const summary = summaryOf(swept, { seconds, skipped, skipped_reason, jobs: options.jobs, state: kept });
     if (options.json) printJson(summary);
     else print(...tableOf(swept, summary));
-    process.exitCode = await complain(swept, output, trouble);
+    if (swept.output !== null && swept.output !== output)
+      say(`rows are in ${swept.output}: Parquet needs DuckDB, which is not installed: ${install_duckdb}`);
+    const failures = await failuresOf(swept, trouble);
+    failures.forEach(say);
+    if (failures.length > 0) process.exitCode = exit_codes.failed;
   } finally {
     release();
   }
-}
-
-/** Says what did not hold, a line each, and returns the exit code. */
-async function complain(swept: Swept, output: string | undefined, trouble: string | null): Promise<number> {
-  let code: number = exit_codes.holds;
-  const fail = (line: string): void => {
-    say(line);
-    code = exit_codes.failed;
-  };
-  if (trouble !== null) fail(`unchecked: ${trouble}`);
-  if (swept.disagreement !== null) {
-    const { locateDisagreement } = await import('./sweep/locate.ts');
-    fail(await locateDisagreement(swept.plan, swept.disagreement));
-  }
-  for (const note of swept.notes) fail(note);
-  if (swept.output !== null && swept.output !== output) {
-    const { install_duckdb } = await import('./sweep/duckdb.ts');
-    say(`rows are in ${swept.output}: Parquet needs DuckDB, which is not installed: ${install_duckdb}`);
-  }
-  return code;
 }
 
 /** The command line over the plan file: what is given twice is the command line's. */

@@ -19,7 +19,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { crossCheck } from '../experiments/crosscheck.ts';
 import { parseAxis, valueAt } from '../experiments/sweep/axes.ts';
 import type { Driver } from '../experiments/sweep/driver.ts';
-import { locateDisagreement } from '../experiments/sweep/locate.ts';
+import { failuresOf } from '../experiments/sweep/failures.ts';
 import { type Plan, planOf } from '../experiments/sweep/plan.ts';
 import { planSchema, readPlanFile } from '../experiments/sweep/plan-file.ts';
 import { type Points, pointsOf } from '../experiments/sweep/points.ts';
@@ -428,12 +428,13 @@ describe('a sweep in this process', () => {
         }),
         baseline,
       );
-    const { disagreement, rows, plan: done } = await sweep(state, { plan: plan(1), driver: inProcess(core) });
+    const swept = await sweep(state, { driver: inProcess(core) });
+    const { disagreement, rows } = swept;
     expect(planted).toBe(1);
     expect(disagreement).toMatchObject({ shard: 0, field: expect.stringMatching(/./) });
     expect(rows.map(({ config_hash }) => config_hash)).not.toContain(disagreement!.config_hash);
     expect(rows.length).toBeLessThan(10);
-    const line = await locateDisagreement(done, disagreement!, async (at, setup, level) => {
+    const lines = await failuresOf(swept, null, async (at, setup, level) => {
       const checked = await crossCheck(at, setup, level);
       const log = { from: 0, to: 800 };
       const difference = firstDifference(
@@ -443,20 +444,36 @@ describe('a sweep in this process', () => {
       );
       return { ...checked, check: { ...checked.check, first_difference: difference } };
     });
-    expect(line).toMatch(new RegExp(`^${trace}, configuration ${disagreement!.config_hash}: event \\d+: `));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(new RegExp(`^${trace}, configuration ${disagreement!.config_hash}: event \\d+: `));
     // A resume goes on with the right core.
     expect((await sweep(state)).rows).toHaveLength(10);
   });
 
   test('where no event differs, the field does', async () => {
-    const { disagreement, plan: done } = await sweep(place(), {
+    const swept = await sweep(place(), {
       driver: inProcess(async (...args) => {
         const outcomes = await replayAll(...args);
         return outcomes.map((outcome) => ({ ...outcome, faults: outcome.faults + 1 }));
       }),
     });
-    expect(disagreement!.field).toBe('faults');
-    expect(await locateDisagreement(done, disagreement!)).toMatch(/faults is \d+ .* no single event differs/);
+    expect(swept.disagreement!.field).toBe('faults');
+    expect(await failuresOf(swept, null)).toEqual([expect.stringMatching(/faults is \d+ .* no single event differs/)]);
+  });
+
+  test('a shard that kills every worker is given up, alone', async () => {
+    const lossy: Driver = {
+      run: async (tasks, watch) => {
+        await inProcess().run(tasks.slice(1), watch);
+        return [{ task: tasks[0], reason: 'its worker died' }];
+      },
+      stop: () => {},
+    };
+    const state = place();
+    await expect(sweep(state, { plan: plan(5), driver: lossy })).rejects.toThrow(
+      `${shardPath(state, 0)}: given up: its worker died each time; 1 of 5 shards are unfinished`,
+    );
+    expect((await sweep(state, { plan: plan(5) })).resumed).toBe(8);
   });
 
   test('the best rows and a seeded sample go to the real kernel, once', async () => {

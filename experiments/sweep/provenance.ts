@@ -7,6 +7,14 @@ import { packageRoot } from '../record.ts';
 
 /** "AMD EPYC 7763 64-Core Processor, 8 CPUs, Linux 6.18.5". */
 export function machineName(): string {
+  // Asking for it reads a file of the kernel: once is enough.
+  machine ??= describeMachine();
+  return machine;
+}
+
+let machine: string | undefined;
+
+function describeMachine(): string {
   const processors = cpus();
   return `${processors[0]?.model.trim() ?? process.arch}, ${processors.length} CPUs, ${type()} ${release()}`;
 }

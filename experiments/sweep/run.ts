@@ -21,6 +21,7 @@ export interface Sweep {
   readonly output: string | null;
   /** Rows of the plan that were there already, that are there now, and that there will be. */
   readonly progress?: (resumed: number, done: number, total: number) => void;
+  readonly verifying?: (done: number, total: number) => void;
   /** Another way to the real kernel. */
   readonly crossCheck?: typeof crossCheck;
 }
@@ -92,16 +93,12 @@ async function finish(sweep: Sweep, swept: Swept): Promise<Swept> {
   const started = performance.now();
   const measured: Measured[] = [];
   const notes: string[] = [];
-  if (verify !== null)
-    for await (const { measured: one, note } of verifyRows(
-      state,
-      plan,
-      chosenRows(rows, verify, plan.seed),
-      sweep.crossCheck,
-    )) {
-      measured.push(one);
-      if (note !== null) notes.push(`${one.trace}, configuration ${one.config_hash}: ${note}`);
-    }
+  const chosen = verify === null ? [] : chosenRows(rows, verify, plan.seed);
+  for await (const { measured: one, note } of verifyRows(state, plan, chosen, sweep.crossCheck)) {
+    measured.push(one);
+    if (note !== null) notes.push(`${one.trace}, configuration ${one.config_hash}: ${note}`);
+    sweep.verifying?.(measured.length, chosen.length);
+  }
   const kernel_s = (performance.now() - started) / 1000;
   const verdicts = new Map(
     measured.map((one) => [`${one.trace}\n${one.trace_sha256}\n${one.config_hash}`, one.verdict]),

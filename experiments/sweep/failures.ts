@@ -1,15 +1,26 @@
-/** Which event it was on which two halves first differed, for a row on which they do. */
+/** What of a sweep did not hold, a line each: no line, and the exit code is 0. */
 import { open } from '../../traces/index.ts';
 import { crossCheck } from '../crosscheck.ts';
 import type { Disagreement } from './driver.ts';
 import { type Plan, setupOf } from './plan.ts';
+import type { Swept } from './run.ts';
 
-/** One line: trace, configuration, event, field, both values. */
-export async function locateDisagreement(
-  plan: Plan,
-  disagreement: Disagreement,
+/** `trouble` is why the native part could not be used, where a check was asked for. */
+export async function failuresOf(
+  swept: Swept,
+  trouble: string | null,
   check: typeof crossCheck = crossCheck,
-): Promise<string> {
+): Promise<string[]> {
+  const { plan, disagreement, notes } = swept;
+  return [
+    ...(trouble === null ? [] : [`unchecked: ${trouble}`]),
+    ...(disagreement === null ? [] : [await located(plan, disagreement, check)]),
+    ...notes,
+  ];
+}
+
+/** Trace, configuration, event, field, both values: the two halves replay the row again to find the event. */
+async function located(plan: Plan, disagreement: Disagreement, check: typeof crossCheck): Promise<string> {
   const { shard, config_hash, field, sim, native } = disagreement;
   const at = plan.shards[shard].trace;
   const point = plan.points.find(({ hash }) => hash === config_hash)!;
