@@ -137,6 +137,7 @@ function Workbench({ boot, explorer, simulator }: WorkbenchProps) {
     onChange: (changed: Setting) => change(edited === 'b' ? { b: changed } : { a: changed }),
   };
   const { a, b } = answers;
+  const waiting = useLasting(busy);
   const pair = a === null ? null : { a: a.outcome, b: b?.outcome ?? null };
   return (
     <>
@@ -180,6 +181,7 @@ function Workbench({ boot, explorer, simulator }: WorkbenchProps) {
             <p class="status" role="status">
               {a !== null && <Speed answered={a} events={simulator.statistics.events} />}
               {b !== null && <>; B in {b.ms < 10 ? b.ms.toFixed(1) : Math.round(b.ms)} ms</>}
+              {waiting && a !== null && <b class="waiting"> simulating anew…</b>}
             </p>
             <p class="unchecked">
               Simulated in this browser, <b>not cross-checked</b>.{' '}
@@ -346,6 +348,18 @@ function Command({ text }: { readonly text: string }) {
       <span role="status">{said}</span>
     </div>
   );
+}
+
+/** True once `on` has lasted long enough to be worth a word. */
+function useLasting(on: boolean): boolean {
+  const [lasting, setLasting] = useState(false);
+  useEffect(() => {
+    setLasting(false);
+    if (!on) return;
+    const timer = setTimeout(() => setLasting(true), 250);
+    return () => clearTimeout(timer);
+  }, [on]);
+  return lasting;
 }
 
 /** True while a file is held over the page. */

@@ -137,7 +137,7 @@ function List({ large, first, event, onPick }: Omit<EventsProps, 'events'> & { r
               <button
                 type="button"
                 class="link"
-                aria-label={`Explain event ${large.event[row]}`}
+                aria-label={`Explain event ${writeCount(large.event[row])}`}
                 onClick={() => onPick(large.event[row])}
               >
                 {writeCount(large.event[row])}

@@ -48,7 +48,7 @@ export function useExplorer(boot: Boot): Explorer {
   const [loading, setLoading] = useState<Loading | null>(null);
   const [trouble, setTrouble] = useState<string | null>(() => problemsOf(location.hash));
   const load = useRef<AbortController | null>(null);
-  const held = useRef<Simulator | null>(null);
+  const held = useRef<{ readonly name: string; readonly simulator: Simulator } | null>(null);
 
   const change = useCallback((change: Partial<View>) => setView((old) => ({ ...old, ...change })), []);
   useAddress(view, setView, setTrouble);
@@ -61,8 +61,8 @@ export function useExplorer(boot: Boot): Explorer {
     try {
       const bytes = await blob(controller.signal);
       const opened = await openTrace(bytes, path, (share) => setLoading({ name, share }), controller.signal);
-      held.current?.close();
-      held.current = opened;
+      held.current?.simulator.close();
+      held.current = { name, simulator: opened };
       setSimulator(opened);
       setTrouble(null);
       setView((old) => ({ ...old, trace: name, event: old.trace === name ? old.event : null }));
@@ -88,13 +88,13 @@ export function useExplorer(boot: Boot): Explorer {
   }, []);
 
   useEffect(() => {
+    if (view.trace !== null && view.trace === held.current?.name) return;
     const known = [...(boot.trace === null ? [] : [boot.trace]), ...boot.samples];
     const wanted = view.trace === null ? (boot.trace ?? undefined) : known.find(({ name }) => name === view.trace);
     if (wanted !== undefined) openBoot(wanted);
     else if (view.trace !== null)
       setTrouble(`this link was made with ${view.trace}: open that file to see it again, or pick a sample`);
-    // Once, when the page has come.
-  }, []);
+  }, [view.trace]);
 
   const has_touch = (simulator?.statistics.large_blocks_touched ?? 0) > 0;
   const made = useMemo(
@@ -150,9 +150,11 @@ function useAddress(view: View, setView: (view: View) => void, setTrouble: (trou
   useEffect(() => {
     const hash = writeView(view);
     if (hash === written.current) return;
-    written.current = hash;
     // Browsers allow so many changes of the address a second; a slider makes more.
-    const timer = setTimeout(() => history.replaceState(null, '', `#${hash}`), 150);
+    const timer = setTimeout(() => {
+      written.current = hash;
+      history.replaceState(null, '', `#${hash}`);
+    }, 150);
     return () => clearTimeout(timer);
   }, [view]);
   useEffect(() => {

@@ -37,6 +37,8 @@ export interface Answer {
   readonly curve_events: number;
   /** Events that were simulated one by one; the others were folded. */
   readonly rows: number;
+  /** Whether the trace had to be read again, for a lower threshold than any before. */
+  readonly read_again: boolean;
 }
 
 /** Events of blocks of `large_bytes` and more; a free has the size of what it frees. */
@@ -66,15 +68,16 @@ export class LoadedTrace {
   }
 
   answer(setup: Setup): Answer {
+    const before = this.folds;
     const folded = this.foldFor(floorOf(setup.config));
     const { checkpoint_events } = setup.config;
+    const known = { checkpoint_events, rows: folded.rows, read_again: this.folds !== before };
     const recorder = new CurveRecorder();
     const outcome = simulate(folded, setup, { moment: (moment) => recorder.add(moment) });
-    const { rows } = folded;
     if (folded.events / checkpoint_events >= curve_checkpoints_min)
-      return { outcome, curve: recorder.finish(), checkpoint_events, curve_events: checkpoint_events, rows };
+      return { outcome, curve: recorder.finish(), curve_events: checkpoint_events, ...known };
     const finer = Math.max(1, Math.ceil(folded.events / curve_checkpoints));
-    return { outcome, curve: curveOf(folded, setup, finer), checkpoint_events, curve_events: finer, rows };
+    return { outcome, curve: curveOf(folded, setup, finer), curve_events: finer, ...known };
   }
 
   largeEvents(): LargeEvents {

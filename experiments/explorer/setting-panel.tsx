@@ -22,10 +22,10 @@ export function MainControls({ setting, made, has_touch, onChange }: PanelProps)
   return (
     <>
       <div class="pair">
-        <label>
-          mode
+        <div>
+          <label for="mode">mode</label>
           <select
-            name="mode"
+            id="mode"
             value={setting.mode}
             onChange={(event) => onChange({ ...setting, mode: event.currentTarget.value as Setting['mode'] })}
           >
@@ -35,11 +35,11 @@ export function MainControls({ setting, made, has_touch, onChange }: PanelProps)
               </option>
             ))}
           </select>
-        </label>
-        <label>
-          touch model
+        </div>
+        <div>
+          <label for="touch">touch model</label>
           <select
-            name="touch"
+            id="touch"
             value={setting.touch ?? ''}
             onChange={(event) =>
               onChange({ ...setting, touch: (event.currentTarget.value || null) as TouchModel | null })
@@ -52,7 +52,7 @@ export function MainControls({ setting, made, has_touch, onChange }: PanelProps)
               </option>
             ))}
           </select>
-        </label>
+        </div>
       </div>
       <div class="threshold">
         <div class="param-head">

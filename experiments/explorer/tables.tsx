@@ -224,7 +224,10 @@ export function Speed({ answered, events }: { readonly answered: Answered; reado
     <>
       simulated in <b data-ms={answered.ms}>{answered.ms < 10 ? answered.ms.toFixed(1) : Math.round(answered.ms)} ms</b>
       {': '}
-      {writeCount(answered.rows)} of {writeCount(events)} events one by one, the rest folded
+      {answered.rows === events
+        ? `all ${writeCount(events)} events one by one`
+        : `${writeCount(answered.rows)} of ${writeCount(events)} events one by one, the rest folded`}
+      {answered.read_again && '; the trace was read again for so low a threshold'}
     </>
   );
 }
