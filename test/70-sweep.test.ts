@@ -641,6 +641,28 @@ describe('hakmem sweep', () => {
 });
 
 describe('hakmem query', () => {
+  test('the queries of docs/SWEEPS.md run as they stand, on the sweep that the page begins with', () => {
+    const page = readFileSync('docs/SWEEPS.md', 'utf8');
+    const home = place();
+    mkdirSync(home);
+    cpSync(trace, join(home, 'app.hak'));
+    const here = (...args: string[]): ReturnType<typeof hakmem> =>
+      spawnSync('node', [join(process.cwd(), 'bin/hakmem.js'), ...args], { encoding: 'utf8', cwd: home });
+    const [, command] = /npx hakmem (sweep .*)/.exec(page)!;
+    expect(here(...command.split(' '))).toMatchObject({ status: 0, stderr: '' });
+    const queries = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql);
+    expect(queries).toHaveLength(3);
+    for (const sql of queries) {
+      const { status, stdout, stderr } = here('query', sql, '--json');
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(JSON.parse(stdout).rows.length).toBeGreaterThan(0);
+    }
+    const [, plan] = /```json\n([\s\S]*?)```/.exec(page)!;
+    const path = join(home, 'plan.json');
+    writeFileSync(path, plan);
+    expect(readPlanFile(path).axes).toBeDefined();
+  });
+
   const lines = `${place()}.ndjson`;
   writeFileSync(lines, '{"trace":"a","faults":3,"mean":1.5}\n{"trace":"b","faults":40,"mean":null}\n');
 

@@ -14,11 +14,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Enough shards and enough work in each that a sweep is caught in the middle. */
 const traces = Array.from({ length: 8 }, (_, seed) => {
   const path = join(folder, `edges-${seed}.hak`);
-  const edges = new SyntheticTrace('edges', { events: 6000, seed, boundaries_bytes });
+  const edges = new SyntheticTrace('edges', { events: 4000, seed, boundaries_bytes });
   writeHak(path, edges.chunks(), { time: false, sites: true, touch: false }, () => edges.origin);
   return path;
 });
-const configurations = 20;
+const configurations = 16;
 const rows = traces.length * configurations;
 const words = (output: string, jobs: number): string[] => [
   'bin/hakmem.js',
