@@ -1,7 +1,7 @@
 /** Samples of traces: whole sites or objects evenly from each, with all that becomes of a block, the same for a seed. */
 import { describe, expect, test } from 'vitest';
 import { boundaries_bytes } from '../sim/index.ts';
-import { op, open, SyntheticTrace, Tally, type Trace } from '../traces/index.ts';
+import { type Chunk, op, open, originOf, SyntheticTrace, Tally, type Trace, TraceBuilder } from '../traces/index.ts';
 import { SampledTrace } from '../traces/sampled.ts';
 import { type Row, rowsOf } from './memory-file.ts';
 
