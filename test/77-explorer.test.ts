@@ -287,6 +287,14 @@ describe('the page, opened from a disk', () => {
     await page.getByText('read again').waitFor();
     await settled(page);
     await expectShown(page, inNode(trace, setupIn(trace, { over: { mmap_threshold_bytes: 20000 } })));
+    // What was read for that serves a higher one.
+    await page.locator('#p-mmap_threshold_bytes').fill('300000');
+    await page.keyboard.press('Enter');
+    const higher = inNode(trace, setupIn(trace, { over: { mmap_threshold_bytes: 300_000 } }));
+    await page.locator(`[data-digest]:text("${higher.decision_digest}")`).waitFor();
+    await settled(page);
+    await expectShown(page, higher);
+    expect(await page.locator('.status').textContent()).not.toContain('read again');
     await page.context().close();
   });
 

@@ -181,7 +181,12 @@ function Workbench({ boot, explorer, simulator }: WorkbenchProps) {
             <p class="status" role="status">
               {a !== null && <Speed answered={a} events={simulator.statistics.events} />}
               {b !== null && <>; B in {b.ms < 10 ? b.ms.toFixed(1) : Math.round(b.ms)} ms</>}
-              {waiting && a !== null && <b class="waiting"> simulating anew…</b>}
+              {waiting && a !== null && (
+                <b class="waiting">
+                  {' '}
+                  simulating anew{explorer.reading > 0 && `, read ${Math.floor(100 * explorer.reading)} %`}…
+                </b>
+              )}
             </p>
             <p class="unchecked">
               Simulated in this browser, <b>not cross-checked</b>.{' '}
@@ -218,6 +223,10 @@ function Workbench({ boot, explorer, simulator }: WorkbenchProps) {
                   effective={made.a.setup === null ? 0 : floorOf(made.a.setup.config)}
                   onChoose={(bytes) => change({ a: withParam(view.a, 'mmap_threshold_bytes', bytes) })}
                 />
+                <p class="note">
+                  Resident memory is that of mapped blocks; what stays below the threshold is on the heap path, whose
+                  peak stands beside it. The least of a column is green.
+                </p>
               </Section>
               <Section id="figures" title="Every figure">
                 <Figures {...pair} />

@@ -18,7 +18,7 @@ export function Explanation({ a, b }: ExplanationProps) {
 }
 
 function Chain({ side, explained }: { readonly side: 'A' | 'B' | null; readonly explained: Explained }) {
-  const { event, entry, trouble, busy } = explained;
+  const { event, entry, trouble, busy, share } = explained;
   return (
     <article class="chain" aria-busy={busy} data-chain={side ?? 'A'}>
       {trouble !== null ? (
@@ -27,7 +27,9 @@ function Chain({ side, explained }: { readonly side: 'A' | 'B' | null; readonly 
         </p>
       ) : entry === null ? (
         <p class="empty">
-          {busy ? `Replaying up to event ${event}…` : `Event ${event} was not reached: the replay stopped before.`}
+          {busy
+            ? `Replaying up to event ${event}: ${Math.floor(100 * share)} %`
+            : `Event ${event} was not reached: the replay stopped before.`}
         </p>
       ) : (
         <>

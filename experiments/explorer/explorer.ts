@@ -22,6 +22,8 @@ export interface Explained {
   readonly entry: LogEntry | null;
   readonly trouble: string | null;
   readonly busy: boolean;
+  /** How much of the trace was replayed. */
+  readonly share: number;
 }
 
 export interface Explorer {
@@ -37,6 +39,8 @@ export interface Explorer {
   readonly made: { readonly a: Made; readonly b: Made | null };
   readonly answers: { readonly a: Answered | null; readonly b: Answered | null };
   readonly busy: boolean;
+  /** How much of the trace was read again for a low threshold. */
+  readonly reading: number;
   /** What each threshold of the strategy set comes to under setting A, as far as it is known. */
   readonly thresholds: readonly (Answered | null)[];
   readonly explained: { readonly a: Explained | null; readonly b: Explained | null };
@@ -46,6 +50,7 @@ export function useExplorer(boot: Boot): Explorer {
   const [view, setView] = useState<View>(() => readView(location.hash).view);
   const [simulator, setSimulator] = useState<Simulator | null>(null);
   const [loading, setLoading] = useState<Loading | null>(null);
+  const [reading, setReading] = useState(0);
   const [trouble, setTrouble] = useState<string | null>(() => problemsOf(location.hash));
   const load = useRef<AbortController | null>(null);
   const held = useRef<{ readonly name: string; readonly simulator: Simulator } | null>(null);
@@ -63,6 +68,7 @@ export function useExplorer(boot: Boot): Explorer {
       const opened = await openTrace(bytes, path, (share) => setLoading({ name, share }), controller.signal);
       held.current?.simulator.close();
       held.current = { name, simulator: opened };
+      opened.onReading = setReading;
       setSimulator(opened);
       setTrouble(null);
       setView((old) => ({ ...old, trace: name, event: old.trace === name ? old.event : null }));
@@ -122,6 +128,7 @@ export function useExplorer(boot: Boot): Explorer {
     },
     answers: { a: a.answer, b: view.b === null ? null : b.answer },
     busy: a.busy || b.busy,
+    reading: a.busy || b.busy ? reading : 0,
     thresholds: useThresholds(simulator, view.a, has_touch, boot),
     explained: {
       a: useExplained(simulator, made.a.setup, view.event),
@@ -248,16 +255,26 @@ function useExplained(simulator: Simulator | null, setup: Setup | null, event: n
     const { events } = simulator.statistics;
     if (event >= events) {
       const trouble = `event ${event}: the trace has ${events} events, 0 to ${events - 1}`;
-      setExplained({ event, entry: null, trouble, busy: false });
+      setExplained({ event, entry: null, trouble, busy: false, share: 0 });
       return;
     }
-    setExplained((old) => ({ event, entry: old?.event === event ? old.entry : null, trouble: null, busy: true }));
+    setExplained((old) => ({
+      event,
+      entry: old?.event === event ? old.entry : null,
+      trouble: null,
+      busy: true,
+      share: 0,
+    }));
     const controller = new AbortController();
     const timer = setTimeout(() => {
-      explainEvent(simulator, setup, event, controller.signal).then(
-        (entry) => setExplained({ event, entry, trouble: null, busy: false }),
-        (error: Error) => {
-          if (!controller.signal.aborted) setExplained({ event, entry: null, trouble: error.message, busy: false });
+      const progress = (read: number): void => {
+        const share = Math.min(1, (read * events) / Math.max(1, event));
+        setExplained((old) => (old === null ? null : { ...old, share }));
+      };
+      explainEvent(simulator, setup, event, progress, controller.signal).then(
+        (entry) => setExplained({ event, entry, trouble: null, busy: false, share: 1 }),
+        ({ message: trouble }: Error) => {
+          if (!controller.signal.aborted) setExplained({ event, entry: null, trouble, busy: false, share: 0 });
         },
       );
     }, 120);

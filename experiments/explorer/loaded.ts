@@ -9,6 +9,7 @@ import {
   type LogEntry,
   type Outcome,
   Replay,
+  refold,
   type Setup,
   simulate,
 } from '../../sim/index.ts';
@@ -57,6 +58,7 @@ export class LoadedTrace {
   private readonly chunks: () => Iterable<Chunk>;
   /** Highest floor first: the first and the one that was asked for last. */
   private folds: readonly Folded[];
+  private readings = 1;
 
   /** Throws TraceError where `source` is not a legal trace from its first event to its last. */
   constructor(source: ByteSource) {
@@ -68,10 +70,10 @@ export class LoadedTrace {
   }
 
   answer(setup: Setup): Answer {
-    const before = this.folds;
+    const before = this.readings;
     const folded = this.foldFor(floorOf(setup.config));
     const { checkpoint_events } = setup.config;
-    const known = { checkpoint_events, rows: folded.rows, read_again: this.folds !== before };
+    const known = { checkpoint_events, rows: folded.rows, read_again: this.readings > before };
     const recorder = new CurveRecorder();
     const outcome = simulate(folded, setup, { moment: (moment) => recorder.add(moment) });
     if (folded.events / checkpoint_events >= curve_checkpoints_min)
@@ -102,11 +104,19 @@ export class LoadedTrace {
   }
 
   private foldFor(threshold_bytes: number): Folded {
-    const known = this.folds.find(({ floor_bytes }) => floor_bytes <= threshold_bytes);
-    if (known !== undefined && known.floor_bytes === floorBelow(threshold_bytes)) return known;
-    const folded = foldTrace(this.chunks(), floorBelow(threshold_bytes));
+    const floor_bytes = floors_bytes.find((each) => each <= threshold_bytes)!;
+    const known = this.folds.find((each) => each.floor_bytes <= floor_bytes);
+    if (known?.floor_bytes === floor_bytes) return known;
+    const folded = known === undefined ? this.readAgain(floor_bytes) : refold(known, floor_bytes);
     this.folds = [this.folds[0], folded];
     return folded;
+  }
+
+  private readAgain(floor_bytes: number): Folded {
+    this.readings += 1;
+    // What is held for a threshold of before goes first: both may not fit.
+    this.folds = [this.folds[0]];
+    return foldTrace(this.chunks(), floor_bytes);
   }
 }
 
@@ -118,10 +128,6 @@ export function explain(source: ByteSource, setup: Setup, event: number): LogEnt
     if (run.stopped || run.events > event) break;
   }
   return run.finish().log.at(0) ?? null;
-}
-
-function floorBelow(threshold_bytes: number): number {
-  return floors_bytes.find((floor_bytes) => floor_bytes <= threshold_bytes)!;
 }
 
 function curveOf(folded: Folded, setup: Setup, checkpoint_events: number): Curve {

@@ -12,25 +12,18 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
       const started = performance.now();
       const answer = trace!.answer(data.setup);
       reply({ kind: 'simulated', id: data.id, answer, ms: performance.now() - started });
-    } else reply({ kind: 'explained', entry: explain(new BlobSource(data.blob, data.path), data.setup, data.event) });
+    } else {
+      const source = new BlobSource(data.blob, data.path, progress());
+      reply({ kind: 'explained', entry: explain(source, data.setup, data.event) });
+    }
   } catch (error) {
-    const { name, message } = error as Error;
-    // A mistake of ours says what it is; the world's is one line that says all.
-    const words = name === 'TraceError' ? message : `${name}: ${message}`;
-    reply({ kind: 'failed', id: data.kind === 'simulate' ? data.id : null, message: words });
+    reply({ kind: 'failed', id: data.kind === 'simulate' ? data.id : null, message: wordsOf(error as Error) });
   }
 };
 
 function open(blob: Blob, path: string): void {
   const started = performance.now();
-  let told = started;
-  const source = new BlobSource(blob, path, (share) => {
-    const now = performance.now();
-    if (now - told < 50) return;
-    told = now;
-    reply({ kind: 'progress', share });
-  });
-  trace = new LoadedTrace(source);
+  trace = new LoadedTrace(new BlobSource(blob, path, progress()));
   const large = trace.largeEvents();
   reply(
     {
@@ -42,6 +35,25 @@ function open(blob: Blob, path: string): void {
     },
     [large.event.buffer, large.op.buffer, large.object.buffer, large.size_bytes.buffer],
   );
+}
+
+/** Tells the page how much was read, now and then. */
+function progress(): (share: number) => void {
+  let told = performance.now();
+  return (share) => {
+    const now = performance.now();
+    if (now - told < 50) return;
+    told = now;
+    reply({ kind: 'progress', share });
+  };
+}
+
+/** A mistake of ours says what it is; the world's is one line that says all. */
+function wordsOf({ name, message }: Error): string {
+  if (name === 'TraceError') return message;
+  if (name === 'RangeError' && /allocation|length/.test(message))
+    return `the browser has no memory for the events that this leaves (${message}); wanted a higher threshold`;
+  return `${name}: ${message}`;
 }
 
 function reply(message: Reply, transfer: Transferable[] = []): void {

@@ -18,6 +18,8 @@ export class Simulator {
   readonly statistics: Statistics;
   readonly large: LargeEvents;
   readonly load_ms: number;
+  /** Told how much of the trace was read again, where a question makes that necessary. */
+  onReading: (share: number) => void = () => {};
   private readonly worker: Worker;
   private readonly waiting = new Map<string, { setup: Setup; done: Done }>();
   private running: { slot: string; id: number; done: Done } | null = null;
@@ -70,8 +72,10 @@ export class Simulator {
 
   private hear(reply: Reply): void {
     const { running } = this;
+    if (reply.kind === 'progress') this.onReading(reply.share);
     if (running === null || !('id' in reply) || reply.id !== running.id) return;
     this.running = null;
+    this.onReading(0);
     // An answer that a newer question overtook is old news, but on a slider each is a step of the way.
     if (reply.kind === 'simulated') running.done({ ...reply.answer, ms: reply.ms }, null);
     else if (reply.kind === 'failed') running.done(null, reply.message);
@@ -107,11 +111,16 @@ export function explainEvent(
   { blob, path }: Simulator,
   setup: Setup,
   event: number,
+  onProgress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<LogEntry | null> {
   return new Promise((resolve, reject) => {
     const worker = startWorker(signal, reject);
     worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+      if (data.kind === 'progress') {
+        onProgress(data.share);
+        return;
+      }
       worker.terminate();
       if (data.kind === 'explained') resolve(data.entry);
       else if (data.kind === 'failed') reject(new Error(data.message));

@@ -10,11 +10,20 @@ interface Pair {
   readonly b: Outcome | null;
 }
 
-const headline = ['time_ns.total', 'faults', 'syscalls', 'resident_bytes.peak', 'mapped_bytes.peak', 'score.total'];
+const headline = [
+  'time_ns.total',
+  'faults',
+  'syscalls',
+  'resident_bytes.peak',
+  'heap.resident_peak_bytes',
+  'mapped_bytes.peak',
+  'score.total',
+];
 const headline_labels: Readonly<Record<string, string>> = {
   faults: 'page faults',
   syscalls: 'system calls',
   'resident_bytes.peak': 'resident peak',
+  'heap.resident_peak_bytes': 'heap peak',
   'mapped_bytes.peak': 'mapped peak',
 };
 
@@ -147,7 +156,8 @@ interface ThresholdsProps {
   onChoose(bytes: number): void;
 }
 
-const swept = ['score.total', 'time_ns.total', 'faults', 'syscalls', 'resident_bytes.peak'];
+// Memory that is not mapped is on the heap: one column without the other would praise the highest threshold.
+const swept = ['score.total', 'time_ns.total', 'faults', 'syscalls', 'resident_bytes.peak', 'heap.resident_peak_bytes'];
 
 /** One row a threshold: what each would cost, the least of each column marked. */
 export function Thresholds({ thresholds, answers, effective, onChoose }: ThresholdsProps) {
