@@ -16,13 +16,13 @@ const below = (folder: string): string[] =>
   existsSync(join(root, folder))
     ? (readdirSync(join(root, folder), { recursive: true }) as string[]).map((name) => join(folder, name)).sort()
     : [];
-const files = order.flatMap((folder) => below(folder).filter((name) => /(?<!\.d)\.ts$/.test(name)));
+const files = order.flatMap((folder) => below(folder).filter((name) => /(?<!\.d)\.tsx?$/.test(name)));
 const folderOf = (file: string): string => file.slice(0, file.indexOf('/'));
 const imports = new Map(
   files.map((file) => {
     const text = withoutComments(read(file));
     const found = [...text.matchAll(/\b(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, path]) =>
-      normalize(join(dirname(file), path)),
+      normalize(join(dirname(file), path.replace(/\?.*$/, ''))),
     );
     return [file, found];
   }),
@@ -98,6 +98,12 @@ test('every file is reached from a command, a package export, a script or a test
         (file.endsWith('.test.ts') || file.includes('reporter') || file.startsWith('test/programs/')),
     ),
     ...files.filter((file) => /^experiments\/.*-(child|worker)\.ts$/.test(file)),
+    // A page begins at the scripts that it names.
+    ...below('experiments')
+      .filter((name) => name.endsWith('.html'))
+      .flatMap((page) =>
+        [...read(page).matchAll(/<script[^>]* src="([^"]+)"/g)].map(([, path]) => normalize(join(dirname(page), path))),
+      ),
   ];
   const reached = new Set<string>();
   const visit = (file: string): void => {
