@@ -4,11 +4,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chainOf, titleOf } from '../experiments/chain.ts';
 import { CurveRecorder, curve_points_max } from '../experiments/explorer/curve.ts';
@@ -33,6 +32,7 @@ import {
   shape,
 } from '../sim/index.ts';
 import { open, SyntheticTrace, type Trace, writeHak } from '../traces/index.ts';
+import { axeViolations, launch } from './browser.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-explorer-'));
 const page_path = join(folder, 'page.html');
@@ -50,18 +50,7 @@ beforeAll(async () => {
   });
   const mixed = new SyntheticTrace('mixed', { events: large_events, seed: 3, boundaries_bytes: [] });
   writeHak(large_path, mixed.chunks(), { time: false, sites: true, touch: false }, () => mixed.origin);
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  browser = await launch();
 }, 240_000);
 afterAll(async () => {
   await browser?.close();
@@ -570,7 +559,6 @@ describe('for everyone', () => {
 
   for (const colorScheme of ['light', 'dark'] as const)
     test(`axe finds no serious fault in ${colorScheme}, at any width`, async () => {
-      const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
       for (const [hash, width] of [
         ['', 1400],
         [compared, 1400],
@@ -583,16 +571,7 @@ describe('for everyone', () => {
         await page.locator('details').evaluateAll((all) => {
           for (const each of all) (each as HTMLDetailsElement).open = true;
         });
-        await page.evaluate(axe);
-        const faults = await page.evaluate(async () => {
-          const { violations } = await (
-            window as unknown as { axe: { run(): Promise<{ violations: AxeViolation[] }> } }
-          ).axe.run();
-          return violations
-            .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-            .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-        });
-        expect(faults).toEqual([]);
+        expect(await axeViolations(page)).toEqual([]);
         // Nothing is wider than the window but what scrolls by itself.
         const wide = await page.evaluate(() =>
           [...document.querySelectorAll('main *')]
@@ -694,12 +673,6 @@ describe('for everyone', () => {
     await page.context().close();
   }, 180_000);
 });
-
-interface AxeViolation {
-  readonly id: string;
-  readonly impact: string;
-  readonly nodes: readonly { readonly html: string }[];
-}
 
 describe('the command', () => {
   async function serving(...args: string[]): Promise<{ child: ChildProcess; url: string }> {
