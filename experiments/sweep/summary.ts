@@ -23,9 +23,11 @@ export interface Circumstances {
 /** load_s, simulate_s and check_s are sums over workers; the share of checking is of these three. */
 export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs, state }: Circumstances) {
   const { plan, rows, measured, resumed, reports, disagreement, output } = swept;
-  const sum = (name: 'rows' | 'events' | 'load_s' | 'simulate_s' | 'check_s'): number =>
+  const sum = (name: 'events' | 'load_s' | 'simulate_s' | 'check_s'): number =>
     reports.reduce((total, report) => total + report[name], 0);
   const [load_s, simulate_s, check_s] = [sum('load_s'), sum('simulate_s'), sum('check_s')];
+  // By the rows that are there: the report of a worker that died is lost, what it had written is not.
+  const evaluations = rows.length - resumed;
   const worked_s = load_s + simulate_s + check_s;
   const kernel = { agree: 0, differ: 0, unchecked: 0 };
   for (const { verdict } of measured) kernel[verdict] += 1;
@@ -38,14 +40,14 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
     kernel_s: swept.kernel_s,
     seconds,
     events_per_second: simulate_s > 0 ? events / simulate_s : 0,
-    rows_per_second: seconds > 0 ? sum('rows') / seconds : 0,
+    rows_per_second: seconds > 0 ? evaluations / seconds : 0,
     check_share: worked_s > 0 ? check_s / worked_s : 0,
     checked_rows: rows.filter(({ verdict }) => verdict === 'agree').length,
     disagreements: (disagreement === null ? 0 : 1) + kernel.differ,
     skipped,
     skipped_reason,
     resumed,
-    evaluations: sum('rows'),
+    evaluations,
     configurations: plan.points.length,
     traces: plan.traces.length,
     swept: plan.swept,
