@@ -9,6 +9,7 @@ import { addInfo } from './info.ts';
 import { addQuery } from './query.ts';
 import { addRecord } from './record.ts';
 import { addReplay } from './replay.ts';
+import { addReport } from './report.ts';
 import { addSweep } from './sweep.ts';
 import { addTune } from './tune.ts';
 
@@ -25,6 +26,7 @@ export const commands: readonly AddCommand[] = [
   addSweep,
   addTune,
   addQuery,
+  addReport,
   addExplore,
   addDoctor,
 ];
