@@ -610,7 +610,7 @@ describe('hakmem sweep', () => {
       if (name !== '@duckdb') symlinkSync(join(process.cwd(), 'node_modules', name), join(root, 'node_modules', name));
     const start = join(root, 'start.mjs');
     const lines = [
-      "import { main } from './dist/experiments/cli.js';",
+      "const { main } = await import(new URL('dist/experiments/cli.js', import.meta.url));",
       "process.exitCode = await main(process.argv.slice(2), '0');",
     ];
     writeFileSync(start, lines.join('\n'));
