@@ -22,8 +22,12 @@ import { leaveNothingBehind, run } from './process.ts';
 /** The real kernel, which is measured and not compared, and the command line: another check holds those. */
 const left_out = new Set(['real.c', 'probe.c', 'replay_main.c']);
 
-/** Which cases a file's mutants are given: only readers get malformed files, the model's mutants no real kernel. */
+/**
+ * Which cases a file's mutants are given: only readers get malformed files, the model's mutants no real kernel, and what
+ * folds is reached by no other case.
+ */
 function groupOf(file: string): keyof Cases {
+  if (file === 'fold.c' || file === 'planned.c') return 'folding';
   if (file === 'hakfile.c' || file === 'crc32.c') return 'reader';
   return ['pages.c', 'vma.c', 'histogram.c', 'digest.c'].includes(file) ? 'model' : 'policy';
 }

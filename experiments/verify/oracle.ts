@@ -36,6 +36,7 @@ import { type Ended, run, runEach } from './process.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
 
 export interface Case {
   readonly name: string;
@@ -44,6 +45,8 @@ export interface Case {
   readonly kernel: 'counted' | 'real';
   /** The rule that the real kernel must see broken when the policy's own checks are off. */
   readonly breaks?: readonly string[];
+  /** Replayed as a sweep replays: what lies below the threshold added up, no checkpoint and no log kept. */
+  readonly folded?: boolean;
   /** One of many small files that are replayed alike. */
   readonly forged?: boolean;
   /** Replayed under sanitizers too. */
@@ -134,9 +137,10 @@ export class Oracle {
   }
 }
 
-export function answerOf({ path, setup }: Case): Expected {
+export function answerOf({ path, setup, folded }: Case): Expected {
   try {
-    return { result: JSON.parse(JSON.stringify(replay(open(path).chunks(), setup))) as Result };
+    const result = JSON.parse(JSON.stringify(replay(open(path).chunks(), setup))) as Result;
+    return { result: folded ? { ...result, checkpoints: [], log: [] } : result };
   } catch (error) {
     if (error instanceof TraceError) return { refused: error.message };
     throw error;
@@ -157,7 +161,7 @@ function replayedEach(binary: string, cases: readonly Case[]): Promise<Ended[]> 
   return runEach(binary, argumentsOf(cases[0]), paths, { cpu_seconds: 1, data_bytes: data_bytes_max.counted });
 }
 
-function argumentsOf({ setup, kernel, breaks }: Case): string[] {
+function argumentsOf({ setup, kernel, breaks, folded }: Case): string[] {
   const { page_bytes: _, ...parts } = setup.profile;
   const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
   return [
@@ -166,6 +170,7 @@ function argumentsOf({ setup, kernel, breaks }: Case): string[] {
     ...Object.entries(setup.prices).flatMap(([name, ns]) => ['--price', `${name}=${ns}`]),
     ...(setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`]),
     ...(breaks === undefined ? [] : ['--trust']),
+    ...(folded ? ['--folded'] : []),
   ];
 }
 
@@ -269,6 +274,8 @@ export interface Cases {
   readonly policy: readonly Case[];
   /** The page model and what else the real kernel takes the place of. */
   readonly model: readonly Case[];
+  /** Folding, and a replay over what it leaves: the simulator's full replay is the answer. */
+  readonly folding: readonly Case[];
   /** A reader is told from another by its files: every trace once, then every file it must refuse. */
   readonly reader: readonly Case[];
 }
@@ -277,9 +284,11 @@ export interface Cases {
 export function casesOf(inputs: Inputs): Cases {
   const first = telling(inputs);
   const every = traces(inputs);
+  const folding = folded(inputs);
   return {
-    policy: [...first, ...configurations(inputs), ...every, ...realKernel(inputs)],
-    model: [...first, ...configurations(inputs), ...every],
+    policy: [...first, ...configurations(inputs), ...every, ...folding, ...realKernel(inputs)],
+    model: [...first, ...configurations(inputs), ...every, ...folding],
+    folding,
     reader: [first[1], ...every, ...dense(inputs), first[0], ...malformed(inputs)],
   };
 }
@@ -531,20 +540,93 @@ function traces({ scatter, giant, counts, crowd, sites, churn, mixed, empty, one
     }),
     caseOf('churn', churn),
     caseOf('mixed', mixed),
-    ...samples.map((path) => caseOf(path.slice(path.lastIndexOf('/') + 1), path, { checkpoint_events: 4096 })),
+    ...samples.map((path) => caseOf(nameOf(path), path, { checkpoint_events: 4096 })),
   ];
+}
+
+function folded(inputs: Inputs): Case[] {
+  const { edges, short_edges, long_edges, exact_edges, scatter, churn, mixed, giant, counts, crowd } = inputs;
+  const { sites, full, neighbours, empty, one, samples } = inputs;
+  const from_a_byte = { mmap_threshold_bytes: 1 };
+  const from_4_tib = { mmap_threshold_bytes: 4096 * GiB };
+  const watched = [
+    // Blocks that cross the threshold both ways, in chunks of more rows than there is room for at first.
+    caseOf('scatter, threshold 4 KiB', scatter, { ...mapped_from_a_page, checkpoint_events: 7 }, { touch: 'recorded' }),
+    caseOf('edges, a checkpoint an event', short_edges, { checkpoint_events: 1 }),
+    caseOf('giant, nothing mapped', giant, from_4_tib),
+    caseOf('edges, everything mapped', edges, { ...from_a_byte, region_bytes: 2 ** 42 }),
+    caseOf('full region', full, {
+      ...{ ...mapped_from_a_page, bigcache: 0, thermal: 0, thp_policy: 0, thp_advice: 0, region_bytes: 4 * MiB },
+    }),
+    caseOf('empty', empty),
+    caseOf('one event', one),
+    caseOf('one event, nothing mapped', one, from_4_tib),
+  ].map((each) => ({ ...each, watched: true }));
+  const cases: Case[] = [];
+  for (const [name, path] of [
+    ['edges', edges],
+    ['scatter', scatter],
+    ['mixed', mixed],
+  ])
+    for (const mmap_threshold_bytes of [1, 4 * KiB, 64 * KiB, 512 * KiB, 8 * MiB])
+      for (const checkpoint_events of [7, 256])
+        cases.push(
+          caseOf(`${name}, threshold ${mmap_threshold_bytes}, checkpoints every ${checkpoint_events}`, path, {
+            mmap_threshold_bytes,
+            checkpoint_events,
+          }),
+        );
+  for (const touch of ['none', 'first', 'all', 'recorded'] as const)
+    cases.push(caseOf(`scatter, touch ${touch}`, scatter, { mmap_threshold_bytes: 64 * KiB }, { touch }));
+  for (const mode of ['MINIMAL', 'FAST', 'LEARNING', 'RESEARCH'] as const)
+    cases.push(caseOf(`edges, ${mode}`, edges, {}, { mode }));
+  const settings: readonly Partial<Config>[] = [
+    // Rules broken in the middle of a chunk.
+    { region_bytes: 64 * MiB },
+    { region_bytes: 4 * MiB, bigcache: 0, kept_bytes_max: 0, batch: 0 },
+    { legacy_undersized: 1 },
+    { legacy_stale_advice: 1, batch_blocks_max: 1 },
+    { legacy_stale_advice: 1, bigcache: 0, batch_blocks_max: 170, batch_flush_bytes: 2 ** 40 },
+    { legacy_order: 1 },
+    { legacy_header: 1 },
+    { strategy_set: 1, strategy: 3 },
+    { strategy: 11 },
+    { checkpoint_events: 8000 },
+    { checkpoint_events: 7999 },
+    { checkpoint_events: 2 ** 32 },
+  ];
+  for (const each of settings) cases.push(caseOf(`edges, ${words(each)}`, edges, each));
+  for (const ns of [0, 64])
+    cases.push(caseOf(`mixed, heap calls at ${ns} ns`, mixed, {}, { prices: { heap_call_ns: ns } }));
+  cases.push(
+    caseOf('edges, 20,000 events', long_edges),
+    caseOf('edges, 1,023 events, all rows', exact_edges, { ...from_a_byte, checkpoint_events: 1 }),
+    caseOf('giant', giant, { checkpoint_events: 1 }, { touch: 'recorded' }),
+    caseOf('giant, threshold 8 GiB, region of 4 TiB', giant, {
+      ...{ mmap_threshold_bytes: 8 * GiB, region_bytes: 2 ** 42, checkpoint_events: 2 },
+    }),
+    caseOf('neighbours', neighbours, { ...mapped_from_a_page, checkpoint_events: 1 }, { touch: 'recorded' }),
+    caseOf('counts', counts, { ...mapped_from_a_page, kept_bytes_max: 2 ** 40 }, { touch: 'first' }),
+    caseOf('crowd', crowd, mapped_from_a_page, { touch: 'first' }),
+    caseOf('crowd, nothing mapped', crowd, from_4_tib),
+    caseOf('churn', churn),
+    caseOf('sites', sites, { bigcache_round: 0 }, { touch: 'first' }),
+    ...inputs.dense.map((path) => caseOf(nameOf(path), path, { checkpoint_events: 65_536 })),
+    ...samples.map((path) => caseOf(nameOf(path), path, { checkpoint_events: 4096 })),
+  );
+  return [...watched, ...cases].map((each) => ({ ...each, name: `folded: ${each.name}`, folded: true }));
 }
 
 function dense(inputs: Inputs): Case[] {
   return inputs.dense.map((path) =>
-    caseOf(path.slice(path.lastIndexOf('/') + 1), path, { checkpoint_events: 65_536 }, { log: { from: 0, to: 10 } }),
+    caseOf(nameOf(path), path, { checkpoint_events: 65_536 }, { log: { from: 0, to: 10 } }),
   );
 }
 
 function malformed({ forgeries }: Inputs): Case[] {
   const more = { touch: 'recorded', log: { from: 0, to: 100 } } as const;
   return forgeries.map((path, at) => ({
-    ...caseOf(path.slice(path.lastIndexOf('/') + 1), path, mapped_from_a_page, more),
+    ...caseOf(nameOf(path), path, mapped_from_a_page, more),
     // A few by themselves, for the words that go with the refusal.
     forged: at > 8,
   }));
@@ -577,6 +659,8 @@ function realKernel({ short_edges, churn, full }: Inputs): Case[] {
     onReal('trusting legacy_undersized', { legacy_undersized: 1 }, 'page', ['outside']),
   ];
 }
+
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 export const words = (settings: Readonly<Record<string, unknown>>): string =>
   Object.entries(settings)

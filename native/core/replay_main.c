@@ -14,6 +14,7 @@
 
 static hak_replay replay;
 static hak_real real;
+static hak_file file;
 static const char *const touch_names[] = HAK_TOUCH_NAMES;
 static const char *const violation_names[] = HAK_VIOLATION_NAMES;
 
@@ -32,8 +33,9 @@ static parameter parameters[] = {
 static const char usage[] =
     "usage: hak-replay FILE.hak [--json] [--mode MODE] [--set param=value]... [--price name=ns]... [--touch MODEL]\n"
     "                  [--kernel real|counted] [--profile KEY=VALUE,...] [--log FROM:TO] [--trust]\n"
-    "                  [--die-with-parent]\n"
-    "       hak-replay --probe | --fingerprint\n";
+    "                  [--folded] [--die-with-parent]\n"
+    "       hak-replay --probe | --fingerprint\n"
+    "--folded: as a sweep replays, with what no mapping can come of added up; counted kernel only, keeps no checkpoints and no log\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...) {
   va_list words;
@@ -157,10 +159,38 @@ static void print_summary(const hak_measured *measured) {
          (long long)(measured->real ? measured->heap_faults : hak_heap_faults(&replay.allocator.heap)));
 }
 
+static void replay_whole(void) {
+  hak_chunk chunk;
+  bool more = true;
+  while (more && !replay.stopped) {
+    if (!hak_file_next(&file, &chunk, &more)) fail("%s", file.error);
+    if (more) hak_replay_feed(&replay, &chunk);
+  }
+  hak_replay_finish(&replay);
+}
+
+/* The same answer, less its checkpoints: what a sweep of this one configuration does. */
+static void replay_folded(void) {
+  static hak_fold fold;
+  if (!hak_memory_open(&fold.memory)) fail("cannot reserve memory: %s", strerror(errno));
+  hak_fold_init(&fold, hak_strategy_threshold(&replay.config, hak_strategy_select(&replay.config)));
+  replay.terse = true;
+  hak_chunk chunk;
+  bool more = true;
+  while (more && !replay.stopped) {
+    if (!hak_file_next(&file, &chunk, &more)) fail("%s", file.error);
+    if (!more) break;
+    hak_fold_add(&fold, &chunk);
+    hak_planned_feed(&replay, &fold);
+  }
+  hak_planned_finish(&replay, &fold);
+}
+
 int main(int count, char **words) {
   const char *path = NULL;
   bool json = false;
   bool counted = false;
+  bool folded = false;
   int touch = -1;
 #define X(name, value, min, max, words) replay.config.name = value;
   HAK_PARAMS(X)
@@ -192,6 +222,7 @@ int main(int count, char **words) {
     if (strcmp(word, "--json") == 0) json = true;
     else if (strcmp(word, "--die-with-parent") == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
     else if (strcmp(word, "--trust") == 0) trusting = true;
+    else if (strcmp(word, "--folded") == 0) folded = true;
     else if (strcmp(word, "--set") == 0) set(value);
     else if (strcmp(word, "--price") == 0) set_price(value);
     else if (strcmp(word, "--kernel") == 0) counted = strcmp(value, "counted") == 0;
@@ -219,9 +250,10 @@ int main(int count, char **words) {
     fputs(usage, stderr);
     return 2;
   }
+  if (folded && !counted) fail("--folded wants --kernel counted: folding is of the model, the real kernel must see every event");
+  if (folded && replay.log_to > replay.log_from) fail("--folded keeps no log; leave out --log or --folded");
   if (!probed) wanted = found = hak_probe();
   if (!hak_memory_open(&replay.memory)) fail("cannot reserve memory: %s", strerror(errno));
-  static hak_file file;
   if (!hak_file_open(&file, &replay.memory, path)) fail("%s", file.error);
   if (touch < 0) touch = (file.flags & HAK_LAYOUT_FLAG_TOUCH) != 0 ? HAK_TOUCH_RECORDED : HAK_TOUCH_PAGE;
   if (!counted && !hak_real_open(&real, &replay.memory, replay.config.region_bytes, touch == HAK_TOUCH_ALL))
@@ -231,13 +263,10 @@ int main(int count, char **words) {
   const hak_vmstat before = hak_vmstat_read();
   hak_measured measured = {0};
   if (!counted) hak_real_begin(&real);
-  hak_chunk chunk;
-  bool more = true;
-  while (more && !replay.stopped) {
-    if (!hak_file_next(&file, &chunk, &more)) fail("%s", file.error);
-    if (more) hak_replay_feed(&replay, &chunk);
-  }
-  hak_replay_finish(&replay);
+  if (folded)
+    replay_folded();
+  else
+    replay_whole();
   if (!counted) hak_real_end(&real, &measured);
   if (replay.kernel->trouble[0] != '\0') fprintf(stderr, "hak-replay: event %lld: %s\n", (long long)(replay.events - 1), replay.kernel->trouble);
   if (json) {
