@@ -2,7 +2,7 @@
 /// <reference lib="dom" />
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -675,8 +675,12 @@ describe('for everyone', () => {
 });
 
 describe('the command', () => {
-  async function serving(...args: string[]): Promise<{ child: ChildProcess; url: string }> {
-    const child = spawn('node', ['bin/hakmem.js', 'explore', '--no-open', '--json', ...args], {
+  async function serving(
+    environment: NodeJS.ProcessEnv,
+    ...args: string[]
+  ): Promise<{ child: ChildProcess; url: string }> {
+    const child = spawn('node', ['bin/hakmem.js', 'explore', '--json', ...args], {
+      env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let words = '';
@@ -699,7 +703,7 @@ describe('the command', () => {
   }
 
   test('serves page and trace on this machine alone, and Ctrl-C ends it', async () => {
-    const { child, url } = await serving(sample);
+    const { child, url } = await serving(process.env, sample, '--no-open');
     try {
       expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
       const { page, said, fetched } = await visit(url);
@@ -718,6 +722,25 @@ describe('the command', () => {
       expect(taken.stderr).toBe(`hakmem: --port ${port}: already in use; wanted a free port\n`);
     } finally {
       expect(await ended(child)).toBe(130);
+    }
+  });
+
+  test('opens a browser where there is a display, unless told not to', async () => {
+    const bin = mkdtempSync(join(folder, 'bin-'));
+    const opened = join(bin, 'opened');
+    writeFileSync(join(bin, 'xdg-open'), `#!/bin/sh\necho "$1" >> ${opened}\n`, { mode: 0o755 });
+    const environment = { ...process.env, PATH: `${bin}:${process.env.PATH}`, DISPLAY: ':9' };
+    for (const [args, asks] of [
+      [['--no-open'], false],
+      [[], true],
+    ] as const) {
+      const { child, url } = await serving(environment, ...args);
+      await visit(url).then(({ page }) => page.context().close());
+      for (let tries = 0; tries < 50 && asks && !existsSync(opened); tries += 1)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(await ended(child)).toBe(130);
+      expect(existsSync(opened)).toBe(asks);
+      if (asks) expect(readFileSync(opened, 'utf8')).toBe(`${url}\n`);
     }
   });
 

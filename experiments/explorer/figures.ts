@@ -112,11 +112,11 @@ export function writeChange(change: number, unit: FigureUnit): string {
 }
 
 export function writePercent(a: number, b: number): string {
-  if (a === b) return '0 %';
+  if (a === b) return '0\u00a0%';
   if (a === 0) return 'new';
   const percent = (100 * (b - a)) / a;
   const size = Math.abs(percent);
-  return `${percent > 0 ? '+' : '\u2212'}${size >= 99.5 ? writeCount(Math.round(size)) : size.toFixed(1)} %`;
+  return `${percent > 0 ? '+' : '\u2212'}${size >= 99.5 ? writeCount(Math.round(size)) : size.toFixed(1)}\u00a0%`;
 }
 
 function writeNs(ns: number): string {
