@@ -100,7 +100,7 @@ function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
     const alike = `${row.decision_digest} ${row.score_total}`;
     groups.set(alike, [...(groups.get(alike) ?? []), row]);
   }
-  const head = [...swept, 'alike', 'score', 'time', 'faults', 'resident peak', 'checked'];
+  const head = [...swept, 'alike', 'score', 'time', 'faults', 'memory peak', 'checked'];
   const body = [...groups.values()].slice(0, shown_rows).map((group) => {
     const [row] = group;
     return [
@@ -108,8 +108,9 @@ function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
       group.length > 1 ? `and ${group.length - 1}` : '',
       Number(row.score_total).toPrecision(4),
       `${(Number(row.time_total_ns) / 1e6).toFixed(2)} ms`,
-      String(row.faults),
-      formatBytes(Number(row.resident_peak_bytes)),
+      // Of both paths: what is mapped, and what the heap grew to.
+      String(Number(row.faults) + Number(row.heap_faults)),
+      formatBytes(Number(row.resident_peak_bytes) + Number(row.heap_resident_peak_bytes)),
       row.violation === null ? String(row.checked) : String(row.violation),
     ];
   });

@@ -16,7 +16,7 @@ export interface Verified {
 }
 
 export interface Share {
-  /** Of each trace, by score. */
+  /** Of each trace, by score; of rows that decide alike, one. */
   readonly best: number;
   /** Of each trace, of its other rows, drawn by the seed. */
   readonly sample: number;
@@ -28,11 +28,17 @@ export function chosenRows(rows: readonly Row[], { best, sample }: Share, seed: 
     createHash('sha256').update(`${seed}/${row.trace_sha256}/${row.config_hash}`).digest('hex');
   return byTrace(rows).flatMap((of_trace) => {
     const ranked = [...of_trace].sort(compareCost);
+    const digests = new Set<unknown>();
+    const leaders = ranked.filter(({ decision_digest }) => {
+      if (digests.size === best || digests.has(decision_digest)) return false;
+      digests.add(decision_digest);
+      return true;
+    });
     const others = ranked
-      .slice(best)
+      .filter((row) => !leaders.includes(row))
       .map((row) => ({ row, lot: lot(row) }))
       .sort((a, b) => (a.lot < b.lot ? -1 : 1));
-    return [...ranked.slice(0, best), ...others.slice(0, sample).map(({ row }) => row)];
+    return [...leaders, ...others.slice(0, sample).map(({ row }) => row)];
   });
 }
 

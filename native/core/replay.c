@@ -84,6 +84,8 @@ void hak_replay_init(hak_replay *replay, int touch, hak_profile profile, hak_ker
   }
   hak_allocator_init(&replay->allocator, memory, &replay->config, &replay->prices, replay->kernel, touch);
   replay->until_checkpoint = replay->config.checkpoint_events;
+  /* Of many replays side by side, none keeps checkpoints or logs. */
+  if (replay->terse) return;
   replay->checkpoint_room = 1024;
   replay->checkpoint = hak_memory_grow(memory, NULL, 0, sizeof(hak_checkpoint) * (size_t)replay->checkpoint_room);
   replay->log_room = 256;
