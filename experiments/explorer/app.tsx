@@ -21,7 +21,7 @@ export function App({ boot }: { readonly boot: Boot }) {
     <>
       <header>
         <h1>
-          hakmem <span>explorer</span>
+          hakmem <span>explorer {boot.version}</span>
         </h1>
         <TracePicker boot={boot} explorer={explorer} />
       </header>
@@ -54,10 +54,10 @@ export function App({ boot }: { readonly boot: Boot }) {
 }
 
 function TracePicker({ boot, explorer }: { readonly boot: Boot; readonly explorer: Explorer }) {
-  const { simulator, view } = explorer;
+  const opened = explorer.loading?.name ?? explorer.opened;
   const file = useRef<HTMLInputElement>(null);
   const known = [...(boot.trace === null ? [] : [boot.trace]), ...boot.samples];
-  const chosen = known.some(({ name }) => name === view.trace) ? view.trace! : '';
+  const chosen = known.some(({ name }) => name === opened) ? opened! : '';
   return (
     <div class="picker">
       <label for="trace">Trace</label>
@@ -69,8 +69,8 @@ function TracePicker({ boot, explorer }: { readonly boot: Boot; readonly explore
           if (found !== undefined) explorer.openBoot(found);
         }}
       >
-        <option value="" disabled={simulator === null}>
-          {chosen === '' && view.trace !== null && simulator !== null ? view.trace : 'pick a sample'}
+        <option value="" disabled>
+          {chosen === '' && opened !== null ? opened : 'pick a sample'}
         </option>
         {known.map(({ name, says }) => (
           <option key={name} value={name}>

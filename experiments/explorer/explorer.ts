@@ -1,6 +1,7 @@
 /** The state of the page and what changes it: the view in the address, the trace at hand, the latest answers. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ConfigError, type LogEntry, type Setup, shape } from '../../sim/index.ts';
+import { thresholds } from '../../sim/decide/strategy.ts';
+import { ConfigError, defaults, type LogEntry, type Setup } from '../../sim/index.ts';
 import type { Boot, BootTrace } from './boot.ts';
 import { blobOf } from './embedded.ts';
 import { type Answered, explainEvent, openTrace, type Simulator } from './simulator.ts';
@@ -30,6 +31,8 @@ export interface Explorer {
   readonly view: View;
   change(change: Partial<View>): void;
   readonly simulator: Simulator | null;
+  /** Name of the trace that the simulator holds. */
+  readonly opened: string | null;
   readonly loading: Loading | null;
   readonly trouble: string | null;
   dismiss(): void;
@@ -116,6 +119,7 @@ export function useExplorer(boot: Boot): Explorer {
     view,
     change,
     simulator,
+    opened: simulator === null ? null : (held.current?.name ?? null),
     loading,
     trouble,
     dismiss: useCallback(() => setTrouble(null), []),
@@ -139,7 +143,7 @@ export function useExplorer(boot: Boot): Explorer {
 
 /** The thresholds that the strategies of a setting stand for. */
 export function thresholdsOf(setup: Setup | null): readonly number[] {
-  return setup?.config.strategy_set === 1 ? shape.strategy_public_bytes : shape.strategy_geometric_bytes;
+  return thresholds(setup?.config ?? defaults);
 }
 
 function make(setting: Setting, has_touch: boolean, boot: Boot): Made {
@@ -226,19 +230,19 @@ function useThresholds(
   useEffect(() => {
     setAnswers([]);
     if (simulator === null || setup === null) return;
-    const thresholds = thresholdsOf(setup);
+    const every = thresholdsOf(setup);
     // A pause first: on a slider's way nobody reads them.
     const timer = setTimeout(() => {
-      for (const [at, mmap_threshold_bytes] of thresholds.entries()) {
+      for (const [at, mmap_threshold_bytes] of every.entries()) {
         const config = { ...setup.config, mmap_threshold_bytes };
         simulator.ask(`threshold ${at}`, { ...setup, config }, (answer) =>
-          setAnswers((old) => thresholds.map((_, each) => (each === at ? answer : (old[each] ?? null)))),
+          setAnswers((old) => every.map((_, each) => (each === at ? answer : (old[each] ?? null)))),
         );
       }
     }, 300);
     return () => {
       clearTimeout(timer);
-      for (const at of thresholds.keys()) simulator.forget(`threshold ${at}`);
+      for (const at of every.keys()) simulator.forget(`threshold ${at}`);
     };
   }, [simulator, key]);
   return answers;
