@@ -1,13 +1,22 @@
 /** What checks the cross-check: a share of the mutants of the C core, and one wrong idea in both halves. */
-import { expect, test } from 'vitest';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { packageRoot } from '../experiments/record.ts';
 import { applied, mutantsOf } from '../experiments/verify/c-mutants.ts';
 import { ideas } from '../experiments/verify/ideas.ts';
 import { mutate } from '../experiments/verify/mutate.ts';
+import { answerOf, casesOf, differs, replayed, writeInputs } from '../experiments/verify/oracle.ts';
 import { misfits, tryIdeas } from '../experiments/verify/wrong-ideas.ts';
-import { nativeTrouble, probeProfile } from '../native/index.ts';
+import { nativeTrouble, probeProfile, replay_path } from '../native/index.ts';
 
 const without_native = nativeTrouble() !== null;
 const without_thp = probeProfile()?.thp_kernel === 'never';
+
+const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const source = `
 #define LIMIT 4 /* a < b */
@@ -39,6 +48,32 @@ test('every operator and constant of C is mutated, but not those of assertions, 
 test('a mutant differs from its source in one place', () => {
   const [first] = mutantsOf('pick.c', source);
   expect(applied(source, first)).toBe(source.replace('a <= 2', 'a < 2'));
+});
+
+test.skipIf(without_native)(
+  'a folded replay in C comes to what the simulator finds in full',
+  async () => {
+    const { folding } = casesOf(writeInputs(folder, packageRoot(), 1));
+    const different: string[] = [];
+    for (const each of folding) {
+      const how = differs(each, answerOf(each), await replayed(replay_path, each));
+      if (how !== null) different.push(`${each.name}: ${how}`);
+    }
+    expect(folding.length).toBeGreaterThan(50);
+    expect(different).toEqual([]);
+  },
+  200_000,
+);
+
+test.skipIf(without_native).each([
+  ['with the real kernel', ['--kernel', 'real'], 'wants --kernel counted'],
+  ['without a word on the kernel', [], 'wants --kernel counted'],
+  ['with a log', ['--kernel', 'counted', '--log', '0:1'], 'keeps no log'],
+])('hak-replay refuses to fold %s, in one line', (_, words, wanted) => {
+  const { status, stdout, stderr } = spawnSync(replay_path, ['any.hak', '--folded', ...words], { encoding: 'utf8' });
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+  expect(stderr).toMatch(/^hak-replay: --folded [^\n]+\n$/);
+  expect(stderr).toContain(wanted);
 });
 
 test.skipIf(without_native)(
