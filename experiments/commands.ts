@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
 import { addExplore } from './explore.ts';
+import { addExport } from './export.ts';
 import { addGenerate } from './generate.ts';
 import { addImport } from './import.ts';
 import { addInfo } from './info.ts';
@@ -10,6 +11,7 @@ import { addQuery } from './query.ts';
 import { addRecord } from './record.ts';
 import { addReplay } from './replay.ts';
 import { addReport } from './report.ts';
+import { addStudy } from './study.ts';
 import { addSweep } from './sweep.ts';
 import { addTune } from './tune.ts';
 
@@ -25,6 +27,8 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addTune,
+  addStudy,
+  addExport,
   addQuery,
   addReport,
   addExplore,

@@ -213,6 +213,7 @@ function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, 
       return { ...figures, memory_bytes: figures.memory_bytes * live_share };
     },
     sample: (share) => subjectOf(trace, share),
+    part: () => subjectOf(trace),
     unavoidable: () => ({ time_ns: 0, faults: 0, memory_bytes: 10 }),
     check: async () => {},
     measure: async (point) => {

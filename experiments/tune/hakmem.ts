@@ -6,7 +6,6 @@ import {
   configOf,
   describeConfig,
   type Folded,
-  firstDifference,
   floorOf,
   foldTrace,
   type Mode,
@@ -14,7 +13,6 @@ import {
   type Outcome,
   type ParamName,
   param_names,
-  type Result,
   refold,
   type Setup,
   shape,
@@ -24,6 +22,7 @@ import type { Trace } from '../../traces/index.ts';
 import { SampledTrace } from '../../traces/sampled.ts';
 import { CheckFailed, formatBytes } from '../command.ts';
 import { crossCheck } from '../crosscheck.ts';
+import { outcomeDifference } from '../sweep/agree.ts';
 import { KeyMaker } from './hakmem-key.ts';
 import type { Figures } from './objective.ts';
 import { grid, type Point, type Space } from './space.ts';
@@ -144,6 +143,10 @@ class HakmemSubject implements Subject {
 
   sample(share: number, seed: number): Subject {
     const trace = new SampledTrace(this.trace, share, seed, 'object');
+    return this.part(trace);
+  }
+
+  part(trace: Trace): Subject {
     const whole_bytes = this.trace.statistics.peak_live_bytes;
     const live_share = whole_bytes > 0 ? trace.statistics.peak_live_bytes / whole_bytes : 1;
     return new HakmemSubject(this.target, trace, this.setup, live_share);
@@ -181,14 +184,15 @@ class HakmemSubject implements Subject {
   }
 
   private async compare(point: Point, sim: Outcome, native: Outcome): Promise<void> {
-    const lists = { liveness: [], checkpoints: [], log: [] };
-    const coarse = firstDifference({ ...sim, ...lists } as Result, { ...native, ...lists } as Result, 'kernel');
+    const coarse = outcomeDifference(sim, native);
     if (coarse === null) return;
     const setup = { ...this.setup, config: this.configAt(point) };
-    const exact = (await crossCheck(this.trace, setup, 'decisions')).check.first_difference ?? coarse;
+    const exact = (await crossCheck(this.trace, setup, 'decisions')).check.first_difference;
+    const place = exact === null ? '' : `event ${exact.event}, `;
+    const { field, sim: a, native: b } = exact ?? coarse;
     throw new CheckFailed(
       `${this.trace.path}: simulator and C core differ under ${this.target.settingText(point)}: ` +
-        `event ${exact.event}, ${exact.field} is ${exact.sim} and ${exact.native}`,
+        `${place}${field} is ${a} and ${b}`,
     );
   }
 

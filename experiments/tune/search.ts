@@ -18,6 +18,7 @@ export interface Searched {
   readonly distinct: number;
   readonly considered: number;
   readonly cost: Cost;
+  readonly seconds: number;
   /** Rows of every configuration on every whole trace. */
   readonly grid_rows: number;
   readonly notes: readonly string[];
@@ -38,6 +39,7 @@ export async function search(
   objective: Objective,
   { seed, budget, progress }: SearchOptions,
 ): Promise<Searched> {
+  const started = performance.now();
   const { space, baseline } = target;
   const evaluator = new Evaluator(subjects, baseline, seed, progress);
   const whole = subjects.map((_, trace) => trace);
@@ -60,6 +62,7 @@ export async function search(
   const { finalists, notes } = await method.search(problem);
   // Counted here: what follows is for the report.
   const { cost } = evaluator;
+  const seconds = (performance.now() - started) / 1000;
   const tried = ranked(problem, unique(finalists));
   const sums = tried.map(({ evaluated }) => totals(evaluated));
   const [at_baseline] = await evaluator.evaluate([baseline], 1, whole);
@@ -72,6 +75,7 @@ export async function search(
     distinct: kinds.length,
     considered: points.length,
     cost,
+    seconds,
     grid_rows: evaluator.rowsFor(configurations, 1),
     notes,
     evaluator,

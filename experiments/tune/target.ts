@@ -32,6 +32,8 @@ export interface Subject {
   readonly rows_most: number;
   figures(point: Point): Figures;
   sample(share: number, seed: number): Subject;
+  /** The same for a sample that was drawn otherwise. */
+  part(trace: Trace): Subject;
   unavoidable(): Unavoidable;
   /** Compares the figures of these points with an independent core. Throws CheckFailed at the first difference. */
   check(points: readonly Point[], progress: (done: number) => void): Promise<void>;
