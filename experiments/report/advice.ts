@@ -178,20 +178,25 @@ function tableOf(advised: readonly Advised[], common: readonly Row[] | null): Ht
     unknown: 'default not known',
     broken: 'every row broke a rule',
   };
-  return html`<div class="wide" tabindex="0" role="group" aria-label="Best of each trace"><table><thead><tr><th scope="col">trace</th><th scope="col" class="words">best setting</th>
-<th scope="col">score</th><th scope="col">default</th><th scope="col">change</th><th scope="col">time</th><th scope="col">resident</th>
-<th scope="col">with the setting for all</th><th scope="col" class="words">so</th><th scope="col">checked</th></tr></thead><tbody>${advised.map(
-    (
-      { subject: { name, rows, best }, base },
-      at,
-    ) => html`<tr><th scope="row" class="words">${name}</th><td class="words"><code>${flagsOf(best)}</code></td>
+  return html`<div class="wide" tabindex="0" role="group" aria-label="Best of each trace"><table class="brief"><thead><tr>
+<th scope="col" class="words">trace</th><th scope="col" class="words">so</th><th scope="col" class="words">best setting</th>
+<th scope="col">best score</th><th scope="col">default</th><th scope="col">change</th><th scope="col">common setting</th>
+<th scope="col">time</th><th scope="col">resident</th><th scope="col">row is</th></tr></thead><tbody>${advised.map(
+    ({ subject: { name, rows, best }, base }, at) => html`<tr><th scope="row" class="words">${name}</th>
+<td class="words">${words[worthOf(best, base, rows)]}</td>
+<td class="setting-cell">${flagsOf(best)
+      .split(/ (?=--set)/)
+      .map((flag) => html`<code>${flag}</code>`)}</td>
 <td>${short(Number(best.score_total))}</td><td>${base === null ? '?' : short(Number(base.score_total))}</td>
 <td>${base === null ? '?' : formatChange(Number(base.score_total), Number(best.score_total))}</td>
-<td>${formatNs(Number(best.time_total_ns))}</td><td>${formatBytes(memoryOf(best))}</td>
 <td>${common === null ? '?' : short(Number(common[at].score_total))}</td>
-<td class="words">${words[worthOf(best, base, rows)]}</td><td>${String(best.verdict)}</td></tr>`,
-  )}</tbody></table></div>`;
+<td>${formatNs(Number(best.time_total_ns))}</td><td>${formatBytes(memoryOf(best))}</td>
+<td>${rowIs[String(best.verdict)] ?? String(best.verdict)}</td></tr>`,
+  )}</tbody></table></div>
+<p class="note">Scores: of the best row, of the default, and of the one setting for all traces.</p>`;
 }
+
+const rowIs: Record<string, string> = { agree: 'checked', differ: 'in dispute', unchecked: 'unchecked' };
 
 function figuresOf(rows: readonly Row[]): Figures {
   const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);

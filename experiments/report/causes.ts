@@ -34,12 +34,20 @@ export function causesOf(row: Row): number[] {
   return [events_ns, calls_ns, work_ns, huge_ns, mapped_ns - huge_ns, heap_ns];
 }
 
+/** A bar longer than so many times the longest of best and default is cut, and says so. */
+const cut_at = 3;
+
 interface Part {
   readonly of: string;
   readonly cause: string;
   readonly fill: string;
   readonly from: number;
   readonly to: number;
+}
+
+interface Total {
+  readonly of: string;
+  readonly total: number;
 }
 
 export function causesFigure(id: string, best: Row, base: Row | null, bounds: Bounds | null): Html {
@@ -62,6 +70,8 @@ export function causesFigure(id: string, best: Row, base: Row | null, bounds: Bo
     }),
   );
   const totals = bars.map(([of, values]) => ({ of, total: sum(values) / 1e6 }));
+  const longest = Math.max(...totals.filter(({ of }) => of === 'best' || of === 'default').map(({ total }) => total));
+  const end = Math.min(cut_at * longest, Math.max(...totals.map(({ total }) => total)));
   return figure({
     id,
     title: 'time by cause',
@@ -76,27 +86,27 @@ export function causesFigure(id: string, best: Row, base: Row | null, bounds: Bo
       marginTop: 8,
       marginBottom: 44,
       style: font,
-      x: { label: 'time, ms', labelAnchor: 'center', labelArrow: 'none' },
+      x: { domain: [0, end], label: 'time, ms', labelAnchor: 'center', labelArrow: 'none' },
       y: { type: 'band', domain: bars.map(([of]) => of), label: null, tickSize: 0, padding: 0.3 },
       color: { type: 'identity' },
       marks: [
         Plot.gridX({ stroke: ink.grid, strokeOpacity: 1 }),
         Plot.barX(
-          parts.filter(({ from, to }) => to > from),
+          parts.filter(({ from, to }) => to > from && from < end),
           {
             y: 'of',
             x1: 'from',
-            x2: 'to',
+            x2: ({ to }: Part) => Math.min(to, end),
             fill: 'fill',
             title: (each: Part) => `${each.of}, ${each.cause}: ${formatNs((each.to - each.from) * 1e6)}`,
           },
         ),
         Plot.text(totals, {
           y: 'of',
-          x: 'total',
+          x: ({ total }: Total) => Math.min(total, end),
           dx: 6,
           textAnchor: 'start',
-          text: ({ total }: { total: number }) => formatNs(total * 1e6),
+          text: ({ total }: Total) => `${total > end ? '→ ' : ''}${formatNs(total * 1e6)}`,
           fill: 'currentColor',
         }),
       ],

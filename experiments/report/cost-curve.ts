@@ -28,8 +28,10 @@ export const score_cost: Cost = {
   words: short,
 };
 
-const width = 640;
-const height = 330;
+const width = 500;
+const height = 320;
+/** A line so many times above everything else would flatten the curve: its label says that it is above. */
+const above = 1.6;
 
 export function costCurve(
   id: string,
@@ -45,15 +47,19 @@ export function costCurve(
     return costs.length === 0 ? [] : [{ words, best: min(costs)!, median: median(costs)!, rows: costs.length }];
   });
   const lines = linesOf(rows, cost, bounds);
-  const top = Math.max(...points.map((each) => each.median), ...lines.map(({ value }) => value), 0);
+  const medians = Math.max(...points.map((each) => each.median));
+  const drawn = lines.filter(({ value }) => value <= above * medians);
+  const top = Math.max(medians, cost.of(best), ...drawn.map(({ value }) => value));
   const low = Math.min(...points.map((each) => each.best), ...lines.map(({ value }) => value));
   const from = low > 0.5 * top ? low - 0.1 * (top - low || top) : 0;
-  const to = top + 0.06 * (top - from || 1);
+  const to = top + 0.1 * (top - from || 1);
   const label_at = spread(
-    lines.map(({ value }) => value),
-    ((to - from) * 15) / (height - 90),
+    lines.map(({ value }) => Math.min(value, to)),
+    ((to - from) * 15) / (height - 100),
+    to,
   );
   const setting = values[axis.of(best)].words;
+  const slanted = points.length > 6 || points.some(({ words }) => words.length > 12);
   return figure({
     id,
     title: `${cost.title} over ${name}`,
@@ -64,21 +70,21 @@ export function costCurve(
     plot: {
       width,
       height,
-      marginLeft: 58,
-      marginRight: 190,
+      marginLeft: 50,
+      marginRight: 172,
       marginTop: 26,
-      marginBottom: 74,
+      marginBottom: slanted ? 74 : 46,
       style: font,
       x: {
         type: 'point',
         domain: points.map((each) => each.words),
         label: null,
-        ...(points.length > 6 || points.some(({ words }) => words.length > 12) ? { tickRotate: -35 } : {}),
+        ...(slanted ? { tickRotate: -35 } : {}),
       },
       y: { label: `${cost.title}, ${cost.unit}`, domain: [from, to], nice: false, ticks: 6 },
       marks: [
         Plot.gridY({ stroke: ink.grid, strokeOpacity: 1, ticks: 6 }),
-        ...lines.map((line) => Plot.ruleY([line.value], { stroke: ink.bound, strokeDasharray: line.dashes })),
+        ...drawn.map((line) => Plot.ruleY([line.value], { stroke: ink.bound, strokeDasharray: line.dashes })),
         Plot.line(points, { x: 'words', y: 'median', stroke: ink.rest, strokeWidth: 1.5 }),
         Plot.line(points, { x: 'words', y: 'best', stroke: ink.best, strokeWidth: 2 }),
         Plot.dot(points, { x: 'words', y: 'median', fill: ink.rest, r: 3, title: (each: Point) => tip(each, cost) }),
@@ -89,10 +95,15 @@ export function costCurve(
           textAnchor: 'start',
           dx: 8,
           y: (_: Line, at: number) => label_at[at],
-          text: (each: Line) => `${each.words} ${cost.words(each.value)}`,
+          text: (each: Line) => `${each.value > to ? '↑ ' : ''}${each.words} ${cost.words(each.value)}`,
           fill: 'currentColor',
         }),
-        Plot.text([name], { frameAnchor: 'bottom', dy: 66, text: (each: string) => `${each} →`, fill: 'currentColor' }),
+        Plot.text([name], {
+          frameAnchor: 'bottom',
+          dy: slanted ? 66 : 40,
+          text: (each: string) => `${each} →`,
+          fill: 'currentColor',
+        }),
       ],
     },
   });

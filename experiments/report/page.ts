@@ -37,7 +37,7 @@ export function pageOf({ sources, revision, shown, axes }: PageOptions): string 
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <title>hakmem: ${title}</title><style>${new Markup(style)}</style></head>
 <body><a class="skip" href="#set">Skip to what to set</a>
-<header><h1>What ${title} costs under ${formatCount(new Set(rows.map((row) => row.config_hash)).size)} configurations</h1>
+<header><h1>What ${title} ${subjects.length === 1 ? 'costs' : 'cost'} under ${formatCount(new Set(rows.map((row) => row.config_hash)).size)} configurations</h1>
 <p class="muted">${formatCount(rows.length)} rows from ${sources.join(', ')}. Swept: ${
     axes.length === 0 ? 'nothing' : axes.map(({ name }) => name).join(', ')
   }.</p>

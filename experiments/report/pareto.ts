@@ -47,8 +47,8 @@ export function paretoFigure(
       `${rows.length} rows; ${front.length} are not beaten in both. From fastest to smallest: ` +
       `${lettered.map(({ row, letter }) => `${letter} ${formatNs(Number(row.time_total_ns))} and ${formatBytes(memoryOf(row))}`).join('; ')}.`,
     plot: {
-      width: 640,
-      height: 380,
+      width: 500,
+      height: 360,
       marginLeft: 62,
       marginRight: 30,
       marginTop: 28,

@@ -49,14 +49,16 @@ export const ink = {
 
 export const font = { fontSize: '12px', fontFamily: 'system-ui, "DejaVu Sans", sans-serif' } as const;
 
-/** Labels of horizontal lines, moved apart where they would lie on each other; values in, label positions out. */
-export function spread(values: readonly number[], gap: number): number[] {
+/** Labels of horizontal lines, `gap` apart at least and none above `top`: values in, places out. */
+export function spread(values: readonly number[], gap: number, top: number): number[] {
   const order = values.map((_, at) => at).sort((a, b) => values[a] - values[b]);
   const placed = [...values];
-  let last = Number.NEGATIVE_INFINITY;
-  for (const at of order) {
-    placed[at] = Math.max(values[at], last + gap);
-    last = placed[at];
+  for (const [rank, at] of order.entries())
+    if (rank > 0) placed[at] = Math.max(placed[at], placed[order[rank - 1]] + gap);
+  let limit = top;
+  for (const at of order.reverse()) {
+    placed[at] = Math.min(placed[at], limit);
+    limit = placed[at] - gap;
   }
   return placed;
 }

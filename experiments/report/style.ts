@@ -45,7 +45,9 @@ pre {
 }
 button, select, input {
   font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--edge); border-radius: 5px; padding: 4px 10px;
+  max-width: 100%;
 }
+label { min-width: 0; max-width: 100%; }
 button { cursor: pointer; } button:hover:not(:disabled) { border-color: var(--accent); }
 button:disabled { color: var(--muted); cursor: default; }
 .wide { overflow-x: auto; margin: .6em 0; }
@@ -54,7 +56,13 @@ caption { text-align: left; color: var(--muted); padding: 4px 0; }
 th, td { padding: 4px 12px 4px 0; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; vertical-align: top; }
 th { font-weight: 600; }
 th:first-child, td:first-child, .words { text-align: left; }
-td.words, th.words { white-space: normal; overflow-wrap: anywhere; }
+td.words, th.words { white-space: normal; overflow-wrap: anywhere; min-width: 9.5em; }
+td.setting-cell { text-align: left; }
+.setting-cell code { display: block; white-space: nowrap; font-size: .85em; }
+table.brief { font-size: .93em; }
+table.brief thead th { white-space: normal; vertical-align: bottom; }
+table.brief .words { min-width: 7em; }
+.figures > .wide { flex: 1 1 400px; min-width: 0; }
 td code { overflow-wrap: anywhere; }
 .figures { display: flex; flex-wrap: wrap; gap: 16px 28px; align-items: flex-start; }
 figure { margin: .6em 0; flex: 1 1 420px; min-width: 0; max-width: 100%; overflow-x: auto; }

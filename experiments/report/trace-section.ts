@@ -60,7 +60,7 @@ ${
 function legend(): Html {
   return html`<ul class="key"><li><i class="line" style="background:var(--series-1)"></i>best over all other parameters</li>
 <li><i class="line" style="background:var(--series-2)"></i>median over them</li><li>ring: the best row</li>
-<li><i class="line" style="background:var(--series-3)"></i>bounds</li></ul>`;
+<li><i class="line" style="background:var(--series-3)"></i>bounds; ↑ lies above the figure</li></ul>`;
 }
 
 function curveFigures(
@@ -104,8 +104,8 @@ function heatPart(id: string, rows: readonly Row[], axes: readonly Axis[]): Html
   )}</select></label></p>
 ${maps.map(
   ({ across, down, cost, id: map }) => html`<figure id="${map}-figure">${heatMap(map, rows, across, down, cost)}
-<figcaption>The least ${cost.title} over all other parameters, by <code>${across.name}</code> and <code>${down.name}</code>. Pale is
-cheap; the framed cell is the least.</figcaption></figure>`,
+<figcaption>The least ${cost.title} over all other parameters, by <code>${across.name}</code> and <code>${down.name}</code>. The
+stronger the colour the dearer; the framed cell is the least.</figcaption></figure>`,
 )}`;
 }
 
@@ -113,7 +113,7 @@ function causesPart(id: string, best: Row, base: Row | null, bounds: Parameters<
   return html`<ul class="key">${causes.map(
     ({ name, why, fill }) => html`<li><i style="background:${fill}"></i>${name}: ${why}</li>`,
   )}</ul><figure>${causesFigure(id, best, base, bounds)}
-<figcaption>Counts times prices.${
+<figcaption>Counts times prices. A bar that ends in an arrow is longer than can be drawn beside the others.${
     bounds === null
       ? ''
       : ' Of the offline bound, its first touches are shown as small faults, whatever size they would have.'
