@@ -1,6 +1,6 @@
 /**
  * Sequential halving: every point on small samples of the traces, the best third of them on larger ones, and so on; what
- * is left runs on the whole traces, and a climb from the best of it repairs what a sample misjudged.
+ * is left runs on the whole traces, and climbs from the best of it repair what a sample misjudged.
  *
  * A sample misjudges: kept beside the best third are what comes within `slack` of it, the best with each value of each axis,
  * and the cheapest that break a condition by little. A sample of too few rows is no judge at all and is left out. The
@@ -10,7 +10,7 @@ import { climb } from './climb.ts';
 import type { Method } from './method.ts';
 import { compareStandings } from './objective.ts';
 import { ranked } from './order.ts';
-import type { Point } from './space.ts';
+import { distance, type Point } from './space.ts';
 
 const shares = [1 / 27, 1 / 9, 1 / 3] as const;
 /** One of so many goes on. */
@@ -19,6 +19,7 @@ const slack = 0.01;
 /** What breaks a condition on a sample by at most this much may keep it on the whole trace. */
 const lenience = 0.5;
 const rows_min = 24;
+const climbs = 3;
 /** A sample that is nearly the whole trace saves nothing. */
 const rows_share_max = 0.8;
 
@@ -52,11 +53,22 @@ export const halving: Method = {
       notes.push(`samples of ${percent(share)}: ${kept.length} of ${alive.length} points kept`);
       alive = kept.map(({ evaluated }) => evaluated.point);
     }
-    const finalists = await problem.evaluate([problem.baseline, ...alive]);
-    const climbed = await climb(problem, ranked(problem, finalists)[0].evaluated.point);
-    return { finalists: [...finalists, ...climbed], notes };
+    const finalists = [...(await problem.evaluate([problem.baseline, ...alive]))];
+    const order = ranked(problem, finalists).map(({ evaluated }) => evaluated.point);
+    for (const start of unlike(order, climbs)) finalists.push(...(await climb(problem, start)));
+    return { finalists, notes };
   },
 };
+
+/** The first points of which no two are one or two steps apart: a climb finds those by itself. */
+function unlike(points: readonly Point[], most: number): Point[] {
+  const chosen: Point[] = [];
+  for (const point of points) {
+    if (chosen.length === most) break;
+    if (chosen.every((other) => distance(point, other) > 2)) chosen.push(point);
+  }
+  return chosen;
+}
 
 /** Asked of points in turn: whether one is the first to have its value on some axis. */
 function firsts(): (point: Point) => boolean {
