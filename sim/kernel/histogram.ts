@@ -42,9 +42,11 @@ export class Histogram {
 /** Values below 2^sub_bits have a bucket each; every octave above has 2^sub_bits. */
 function bucketOf(value: number): number {
   if (value < sub_buckets) return value;
-  const high = Math.floor(value / 2 ** 32);
-  const bits = high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value);
-  const exponent = bits - 1 - sub_bits;
+  if (value < 2 ** 32) {
+    const exponent = 31 - Math.clz32(value) - sub_bits;
+    return exponent * sub_buckets + (value >>> exponent);
+  }
+  const exponent = 63 - Math.clz32(Math.floor(value / 2 ** 32)) - sub_bits;
   return exponent * sub_buckets + Math.floor(value / 2 ** exponent);
 }
 

@@ -76,6 +76,8 @@ export class PageModel {
   private special = new Uint16Array(0);
   /** Pages of a table window that are still part of a huge page. */
   private folio_pages = new Uint16Array(0);
+  /** Of a huge window, how many of its first pages are known to hold more than zeroes: they need no second note. */
+  private written_pages = new Uint16Array(0);
 
   constructor(profile: KernelProfile, prices: Prices) {
     this.profile = profile;
@@ -179,7 +181,7 @@ export class PageModel {
       else if (this.window[at] === empty) this.touchEmpty(at, from, to, area);
       else if (this.window[at] === huge_lazy) this.window[at] = huge;
       else if (this.window[at] === huge_zero) this.touchHugeZero(at, from, to);
-      if (this.window[at] === huge) this.page.fill(zeroes ? absent : written, from, to);
+      if (this.window[at] === huge) this.write(at, from, to, zeroes);
       from = to;
     }
     const faults = this.faults - faults_before;
@@ -328,8 +330,24 @@ export class PageModel {
     }
   }
 
+  /** Notes which pages of a huge window hold more than zeroes: mostly the same as at the touch before. */
+  private write(at: number, from: number, to: number, zeroes: boolean): void {
+    const base = at << window_shift;
+    const known = base + this.written_pages[at];
+    if (zeroes) {
+      this.page.fill(absent, from, to);
+      if (from < known) this.written_pages[at] = from - base;
+    } else if (from > known) {
+      this.page.fill(written, from, to);
+    } else if (to > known) {
+      this.page.fill(written, known, to);
+      this.written_pages[at] = to - base;
+    }
+  }
+
   private makeHuge(at: number): void {
     this.window[at] = huge;
+    this.written_pages[at] = 0;
     this.faults += 1;
     this.huge_faults += 1;
     this.resident_pages += window_pages;
@@ -405,6 +423,7 @@ export class PageModel {
     this.present = widen(this.present, new Uint16Array(windows));
     this.special = widen(this.special, new Uint16Array(windows));
     this.folio_pages = widen(this.folio_pages, new Uint16Array(windows));
+    this.written_pages = widen(this.written_pages, new Uint16Array(windows));
   }
 }
 
