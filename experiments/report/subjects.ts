@@ -1,5 +1,5 @@
 /** Rows by what they may be compared over: the same trace, touches, prices and kernel. */
-import { configOf, parseMode } from '../../sim/index.ts';
+import { configOf, default_profile, parseMode, prices } from '../../sim/index.ts';
 import { UsageError } from '../command.ts';
 import { compareCost } from '../sweep/ranking.ts';
 import { hashOfConfig, type Measured, type Row } from '../sweep/row.ts';
@@ -88,6 +88,8 @@ function refuseOthers({ path, rows }: ResultFile): void {
     for (const name of texts)
       if (typeof row[name] !== 'string')
         throw new UsageError(`${place}: ${name}: found ${said(row[name])}, wanted text`);
+    refuseList(place, 'prices', String(row.prices), Object.keys(prices));
+    refuseList(place, 'kernel_profile', String(row.kernel_profile), Object.keys(default_profile));
     try {
       parseMode(String(row.mode));
       configOfRow(row);
@@ -95,6 +97,20 @@ function refuseOthers({ path, rows }: ResultFile): void {
       throw new UsageError(`${place}: ${(error as Error).message}`);
     }
   });
+}
+
+/** A JSON object in a text, with at least these names. */
+function refuseList(place: string, column: string, text: string, names: readonly string[]): void {
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch {
+    list = null;
+  }
+  if (typeof list !== 'object' || list === null || names.some((name) => !(name in list)))
+    throw new UsageError(
+      `${place}: ${column}: found ${text.slice(0, 40)}, wanted a JSON object with ${names.join(' ')}`,
+    );
 }
 
 const said = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));

@@ -153,6 +153,7 @@ async function copy(button: HTMLElement): Promise<void> {
 
 function choose(select: HTMLSelectElement): void {
   for (const option of select.options) byId(option.value).hidden = option.value !== select.value;
+  reach();
 }
 
 byId('filter').addEventListener('input', arrange);
@@ -177,9 +178,18 @@ for (const select of document.querySelectorAll<HTMLSelectElement>('select.maps')
   select.addEventListener('change', () => choose(select));
   choose(select);
 }
+/** What has to be scrolled can be reached by keyboard; what fits is no stop on the way. */
+function reach(): void {
+  for (const each of document.querySelectorAll<HTMLElement>('figure'))
+    if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    else each.removeAttribute('tabindex');
+}
+
+addEventListener('resize', reach);
 // On paper nothing can be opened.
 addEventListener('beforeprint', () => {
   for (const each of document.querySelectorAll('details:not(#columns)')) (each as HTMLDetailsElement).open = true;
 });
 for (const tools of document.querySelectorAll<HTMLElement>('.tools')) tools.hidden = false;
 draw();
+reach();
