@@ -519,11 +519,12 @@ describe('the page', () => {
     await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
     const looks = await page.evaluate(() => ({
       ink: getComputedStyle(document.body).color,
+      ground: getComputedStyle(document.documentElement).backgroundColor,
       tools: [...document.querySelectorAll('.tools')].filter((each) => getComputedStyle(each).display !== 'none')
         .length,
       folded: document.querySelectorAll('details:not([open]):not(#columns)').length,
     }));
-    expect(looks).toEqual({ ink: 'rgb(26, 31, 38)', tools: 0, folded: 0 });
+    expect(looks).toEqual({ ink: 'rgb(26, 31, 38)', ground: 'rgb(255, 255, 255)', tools: 0, folded: 0 });
     const pdf = await page.pdf({ format: 'A4' });
     expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
     await page.context().close();

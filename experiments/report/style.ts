@@ -90,14 +90,16 @@ footer { padding-bottom: 40px; color: var(--muted); font-size: .92em; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .4em; }
 }
 @media print {
-  body { background: none; font-size: 10.5pt; }
+  :root { color-scheme: light; background: #ffffff; }
+  body { background: #ffffff; font-size: 10.5pt; }
   main, header, footer { max-width: none; padding: 0; }
   section { border: 0; border-top: 1px solid var(--edge); border-radius: 0; padding: 10px 0; }
   nav, .tools, .pages, #columns, .skip, button.copy { display: none; }
   figure, tr, pre, dl { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  figure { flex: 0 1 100%; overflow: visible; } figure > svg.figure { min-width: 0; }
+  figure { flex: 1 1 45%; overflow: visible; } figure > svg.figure { min-width: 0; }
   #rows-scroll { max-height: none; overflow: visible; border: 0; padding: 0; font-size: 8pt; }
   #rows th { position: static; } .wide { overflow: visible; } td, th { white-space: normal; }
+  table.brief { font-size: 8pt; } .setting-cell code { white-space: normal; overflow-wrap: anywhere; }
   * { print-color-adjust: exact; }
 }
 `;
