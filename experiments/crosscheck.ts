@@ -204,6 +204,9 @@ function unchecked(level: CheckLevel, silent: readonly Liveness[], reason: strin
 export async function withHakFile<T>(trace: Trace, use: (path: string) => Promise<T>): Promise<T> {
   if (trace instanceof HakTrace) return use(trace.path);
   const folder = mkdtempSync(join(tmpdir(), 'hakmem-'));
+  const discard = (): void => rmSync(folder, { recursive: true, force: true });
+  // Ctrl-C ends the process from a signal handler: no finally is reached.
+  process.once('exit', discard);
   try {
     const path = join(folder, 'trace.hak');
     const { origin, statistics } = trace;
@@ -211,6 +214,7 @@ export async function withHakFile<T>(trace: Trace, use: (path: string) => Promis
     writeHak(path, trace.chunks(), columns, () => origin);
     return await use(path);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', discard);
+    discard();
   }
 }

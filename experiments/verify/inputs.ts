@@ -141,6 +141,15 @@ export function writeCrowd(folder: string): string {
   return write(join(folder, 'crowd.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
 }
 
+/** Thousands of tiny blocks, of which two grow late: one in slot 1,024, where tables are full at first, and the last. */
+export function writeLate(folder: string): string {
+  const builder = new TraceBuilder();
+  for (let name = 0; name <= 5000; name += 1) builder.allocate(op.malloc, name, 8);
+  for (const name of [1024, 5000]) builder.reallocate(name, name, 1 * MiB);
+  for (const name of [1024, 5000]) builder.free(name);
+  return write(join(folder, 'late.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
+}
+
 /** Tiny blocks that come and go, a byte an event, in chunks of `chunk_events`. */
 export function writeDense(folder: string, events: number, chunk_events: number): string {
   const builder = new TraceBuilder(chunk_events);

@@ -26,6 +26,7 @@ import {
   writeForgeries,
   writeFull,
   writeGiant,
+  writeLate,
   writeNeighbours,
   writeOffset,
   writeScatter,
@@ -225,6 +226,7 @@ interface Inputs {
   readonly sites: string;
   readonly scatter: string;
   readonly giant: string;
+  readonly late: string;
   readonly churn: string;
   readonly mixed: string;
   /** One byte an event, in many chunks, and in chunks as long as may be and one longer. */
@@ -252,6 +254,7 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
     short_edges: writeScenario(folder, 'edges', 2500, seed),
     scatter: writeScatter(folder, 16_000, seed),
     giant: writeGiant(folder),
+    late: writeLate(folder),
     churn: writeScenario(folder, 'churn', 6000, seed),
     mixed: writeScenario(folder, 'mixed', 6000, seed),
     dense: [
@@ -546,7 +549,7 @@ function traces({ scatter, giant, counts, crowd, sites, churn, mixed, empty, one
 
 function folded(inputs: Inputs): Case[] {
   const { edges, short_edges, long_edges, exact_edges, scatter, churn, mixed, giant, counts, crowd } = inputs;
-  const { sites, full, neighbours, empty, one, samples } = inputs;
+  const { sites, late, full, neighbours, empty, one, samples } = inputs;
   const from_a_byte = { mmap_threshold_bytes: 1 };
   const from_4_tib = { mmap_threshold_bytes: 4096 * GiB };
   const watched = [
@@ -561,6 +564,7 @@ function folded(inputs: Inputs): Case[] {
     caseOf('empty', empty),
     caseOf('one event', one),
     caseOf('one event, nothing mapped', one, from_4_tib),
+    caseOf('blocks that grow late', late),
   ].map((each) => ({ ...each, watched: true }));
   const cases: Case[] = [];
   for (const [name, path] of [
