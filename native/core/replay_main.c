@@ -174,7 +174,6 @@ static void replay_folded(void) {
   static hak_fold fold;
   if (!hak_memory_open(&fold.memory)) fail("cannot reserve memory: %s", strerror(errno));
   hak_fold_init(&fold, hak_strategy_threshold(&replay.config, hak_strategy_select(&replay.config)));
-  replay.terse = true;
   hak_chunk chunk;
   bool more = true;
   while (more && !replay.stopped) {
@@ -258,6 +257,7 @@ int main(int count, char **words) {
   if (touch < 0) touch = (file.flags & HAK_LAYOUT_FLAG_TOUCH) != 0 ? HAK_TOUCH_RECORDED : HAK_TOUCH_PAGE;
   if (!counted && !hak_real_open(&real, &replay.memory, replay.config.region_bytes, touch == HAK_TOUCH_ALL))
     fail("%s", real.kernel.trouble);
+  replay.terse = folded;
   hak_replay_init(&replay, touch, wanted, counted ? NULL : &real.kernel);
   replay.allocator.trusting = trusting;
   const hak_vmstat before = hak_vmstat_read();
