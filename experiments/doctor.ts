@@ -50,7 +50,6 @@ function tools(): Finding[] {
     tool('perf', ['--version'], 'apt-get install linux-perf', false),
     tool('chromium', ['--version'], 'apt-get install chromium', false),
     npmPackage('DuckDB', '@duckdb/node-api'),
-    npmPackage('resvg', '@resvg/resvg-js'),
     library('jemalloc', 'libjemalloc.so.2', 'apt-get install libjemalloc2'),
     library('mimalloc', 'libmimalloc.so.2.0', 'apt-get install libmimalloc2.0'),
     library('tcmalloc', 'libtcmalloc_minimal.so.4', 'apt-get install libtcmalloc-minimal4'),

@@ -18,7 +18,7 @@ const keeps = 3;
 const slack = 0.01;
 /** What breaks a condition on a sample by at most this much may keep it on the whole trace. */
 const lenience = 0.5;
-const rows_min = 24;
+const rows_min = 200;
 const climbs = 3;
 /** A sample that is nearly the whole trace saves nothing. */
 const rows_share_max = 0.8;

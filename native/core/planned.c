@@ -38,8 +38,6 @@ void hak_planned_feed(hak_replay *replay, const hak_fold *fold) {
       replay->events += 1;
       replay->stopped = true;
       add_folded(replay, &row->stretch);
-    } else {
-      pass(replay, row->event + 1);
     }
   }
 }
