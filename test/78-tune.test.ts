@@ -291,7 +291,7 @@ describe.each(methods.map(({ name }) => name))('%s', (name) => {
       const found = await search(target, [subject], method(name), weightedScore(), { seed: 1 });
       if (exact) expect(found.winner.standing.cost).toBeCloseTo(all.winner.standing.cost, 9);
       else expect(found.winner.standing.cost).toBeLessThanOrEqual(1);
-      if (name === 'halving') expect(found.cost.rows * 1.5).toBeLessThan(all.grid_rows);
+      if (name === 'halving') expect(found.cost.rows * 1.3).toBeLessThan(all.grid_rows);
       if (name === 'refine') expect(found.cost.rows * 5).toBeLessThan(all.grid_rows);
       expect(all.cost.rows).toBeLessThan(all.grid_rows);
     }
