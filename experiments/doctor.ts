@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import { native_root, nativeTrouble, probeProfile } from '../native/index.ts';
+import { paint } from './color.ts';
 import { print, printJson } from './command.ts';
 
 interface Finding {
@@ -31,7 +31,7 @@ export function addDoctor(program: Command): void {
 }
 
 function line({ name, ok, needed, found, fix }: Finding): string {
-  const mark = ok ? pc.green('ok     ') : needed ? pc.red('missing') : pc.yellow('absent ');
+  const mark = ok ? paint.green('ok     ') : needed ? paint.red('missing') : paint.yellow('absent ');
   return `${mark} ${name.padEnd(18)} ${found}${ok || fix === null ? '' : `; to install: ${fix}`}`;
 }
 

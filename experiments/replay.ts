@@ -1,10 +1,10 @@
 /** `hakmem replay TRACE`: simulate, cross-check, and say what it costs and whether that is true. */
 import { type Command, Option } from 'commander';
-import pc from 'picocolors';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learning_note, type Result } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
@@ -101,7 +101,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
   const side = (name: string, of: (result: Result) => number | string | null): string => {
     const mine = of(sim);
     const theirs = native === null ? null : of(native);
-    const mark = theirs === null ? '' : mine === theirs ? pc.green('=') : pc.red('differs');
+    const mark = theirs === null ? '' : mine === theirs ? paint.green('=') : paint.red('differs');
     return `  ${name.padEnd(22)}${String(mine).padStart(18)}${String(theirs ?? '-').padStart(18)}  ${mark}`;
   };
   const calls = sim.syscalls;
@@ -135,7 +135,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
 }
 
 function verdict(check: Check): string[] {
-  const paint = { agree: pc.green, differ: pc.red, unchecked: pc.yellow }[check.verdict];
+  const tone = { agree: paint.green, differ: paint.red, unchecked: paint.yellow }[check.verdict];
   const broken = failing(check.preconditions);
   const held = Object.keys(check.preconditions).length - broken.length;
   return [
@@ -145,7 +145,7 @@ function verdict(check: Check): string[] {
     ...(check.states === null
       ? []
       : [`  simulator: ${JSON.stringify(check.states.sim)}`, `  native:    ${JSON.stringify(check.states.native)}`]),
-    `verdict: ${paint(check.verdict)} (level ${check.level})${check.reason === null ? '' : `: ${check.reason}`}`,
+    `verdict: ${tone(check.verdict)} (level ${check.level})${check.reason === null ? '' : `: ${check.reason}`}`,
   ];
 }
 

@@ -2,11 +2,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import pc from 'picocolors';
 import { nativeTrouble, probeProfile } from '../native/index.ts';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { configOf, default_profile, prices, type Setup } from '../sim/index.ts';
 import { open, type Trace, writeAtomically } from '../traces/index.ts';
+import { paint } from './color.ts';
 import { exit_codes, Progress, print, printJson, say, UsageError, wholeNumber } from './command.ts';
 import { packageRoot } from './record.ts';
 import { studies } from './studies/index.ts';
@@ -91,14 +91,14 @@ function list(options: Options): void {
 }
 
 function lines(study: Study, finding: Finding): string[] {
-  const paint = { holds: pc.green, 'does not hold': pc.red, 'cannot be told': pc.yellow }[finding.verdict];
+  const tone = { holds: paint.green, 'does not hold': paint.red, 'cannot be told': paint.yellow }[finding.verdict];
   return [
     study.question,
     `claimed: ${study.claim} (${study.claimed_by})`,
     '',
     ...finding.tables.flatMap((table) => [...textOf(table), '']),
     checksOf(finding),
-    `verdict: ${paint(finding.verdict)}: ${finding.because}`,
+    `verdict: ${tone(finding.verdict)}: ${finding.because}`,
   ];
 }
 

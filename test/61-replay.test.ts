@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { boundaries_bytes, mode_names, param_names } from '../sim/index.ts';
+import { boundaries_bytes, default_profile, mode_names, param_names } from '../sim/index.ts';
 import { SyntheticTrace, writeHak } from '../traces/index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-'));
@@ -26,6 +26,18 @@ function json(...args: string[]): any {
 }
 
 describe('replay', () => {
+  test('its words are coloured where asked and on terminals, in CI no more than elsewhere', () => {
+    const { NO_COLOR: _no, FORCE_COLOR: _force, ...environment } = process.env;
+    const verdict = (more: Record<string, string>): string | undefined =>
+      /verdict: .*agree\S*/.exec(
+        spawnSync('node', ['bin/hakmem.js', 'replay', trace], { encoding: 'utf8', env: { ...environment, ...more } })
+          .stdout,
+      )?.[0];
+    expect(verdict({ CI: 'true' })).toBe('verdict: agree');
+    expect(verdict({ FORCE_COLOR: '1' })).toBe('verdict: \x1b[32magree\x1b[39m');
+    expect(verdict({ FORCE_COLOR: '1', NO_COLOR: '1' })).toBe('verdict: agree');
+  });
+
   test('its document has every field that scripts rely on, and the verdict is agree', () => {
     const document = json('replay', trace);
     expect(document.trace).toMatchObject({ path: trace, events: 800, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
@@ -107,14 +119,7 @@ describe('replay', () => {
 
   test('a profile that is not this kernel leaves a difference unchecked, never a disagreement', () => {
     const path = join(folder, 'profile.json');
-    const profile = {
-      page_bytes: 4096,
-      thp_kernel: 'never',
-      pt_reclaim: true,
-      huge_zero_write: 'huge',
-      split_maps_zero: true,
-      process_madvise: true,
-    };
+    const profile = { ...default_profile, thp_kernel: 'never' };
     writeFileSync(path, JSON.stringify(profile));
     const { status, stdout, stderr } = hakmem('replay', trace, '--profile', path, '--json');
     expect(status).toBe(1);

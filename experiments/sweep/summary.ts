@@ -1,6 +1,7 @@
 /** A sweep in short: the document that scripts read, and the table that people do. */
-import pc from 'picocolors';
+
 import { type Param, params } from '../../sim/index.ts';
+import { paint } from '../color.ts';
 import { formatBytes } from '../command.ts';
 import type { ShardReport } from './driver.ts';
 import { bestOverall, compareCost, settingOf } from './ranking.ts';
@@ -87,7 +88,7 @@ export function tableOf(swept: Swept, summary: Summary): string[] {
   const lines = byTrace(rows).flatMap((of_trace) => [...traceTable(of_trace, plan.swept), '']);
   if (best !== null) {
     const where = best.traces > 1 ? `over all ${best.traces} traces` : 'for this trace';
-    lines.push(`${pc.bold(`best ${where}`)}  ${settings(best.setting)}  (score ${best.score_total.toPrecision(4)})`);
+    lines.push(`${paint.bold(`best ${where}`)}  ${settings(best.setting)}  (score ${best.score_total.toPrecision(4)})`);
   }
   return [...lines, ...took(swept, summary)];
 }
@@ -117,8 +118,8 @@ function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
   const [{ trace, trace_events }] = ranked;
   const more = groups.size > shown_rows ? [`  ... and ${groups.size - shown_rows} more outcomes`] : [];
   return [
-    `${pc.bold(String(trace))}  ${trace_events} events, ${ranked.length} configurations, ${groups.size} outcomes`,
-    ...aligned([head, ...body]).map((line, at) => (at === 0 ? pc.dim(`  ${line}`) : `  ${line}`)),
+    `${paint.bold(String(trace))}  ${trace_events} events, ${ranked.length} configurations, ${groups.size} outcomes`,
+    ...aligned([head, ...body]).map((line, at) => (at === 0 ? paint.dim(`  ${line}`) : `  ${line}`)),
     ...more,
   ];
 }
@@ -131,7 +132,7 @@ function took({ resumed, notes }: Swept, summary: Summary): string[] {
     `speed     ${evaluations} rows in ${seconds.toFixed(2)} s, ${Math.round(events_per_second / 1e6)} million events a second while simulating; ${Math.round(100 * check_share)} % of the work was checking; ${formatBytes(peak_memory_bytes)} at most`,
   ];
   if (skipped > 0) lines.push(`skipped   ${skipped} impossible combinations; the first: ${skipped_reason}`);
-  lines.push(...notes.map((note) => `${pc.yellow('note')}      ${note}`));
+  lines.push(...notes.map((note) => `${paint.yellow('note')}      ${note}`));
   if (output !== null) lines.push(`output    ${output}`);
   return lines;
 }
