@@ -159,6 +159,7 @@ async function readProfile(path: string): Promise<ChosenProfile> {
     thp_kernel: z.enum(enums.thp_kernel),
     pt_reclaim: z.boolean(),
     huge_zero_write: z.enum(enums.huge_zero_write),
+    read_maps_zero: z.boolean(),
     split_maps_zero: z.boolean(),
     process_madvise: z.boolean(),
   });

@@ -69,8 +69,8 @@ hak_prices PricesOf(const Napi::CallbackInfo& info, size_t argument) {
 
 hak_profile ProfileOf(const Napi::CallbackInfo& info, size_t argument) {
   const auto values = info[argument].As<Napi::Int32Array>();
-  if (values.ElementLength() != 5) Stale(info.Env());
-  return {values[0], values[1] != 0, values[2], values[3] != 0, values[4] != 0};
+  if (values.ElementLength() != 6) Stale(info.Env());
+  return {values[0], values[1] != 0, values[2], values[3] != 0, values[4] != 0, values[5] != 0};
 }
 
 std::string ResultOf(const hak_replay& replay) {

@@ -308,6 +308,7 @@ function profileColumn(profile: KernelProfile): Int32Array {
     enums.thp_kernel.indexOf(profile.thp_kernel),
     profile.pt_reclaim ? 1 : 0,
     enums.huge_zero_write.indexOf(profile.huge_zero_write),
+    profile.read_maps_zero ? 1 : 0,
     profile.split_maps_zero ? 1 : 0,
     profile.process_madvise ? 1 : 0,
   );

@@ -175,6 +175,8 @@ export interface KernelProfile {
   readonly pt_reclaim: boolean;
   /** A write to the huge zero page yields a huge page (6.13 and later), or splits it. */
   readonly huge_zero_write: (typeof enums.huge_zero_write)[number];
+  /** A read of a page never touched maps the shared zero page; where that is forbidden, it gets a page of its own. */
+  readonly read_maps_zero: boolean;
   /** Splitting a huge page maps those of its pages that hold only zeroes to the zero page (6.12 and later). */
   readonly split_maps_zero: boolean;
   readonly process_madvise: boolean;
@@ -186,6 +188,7 @@ export const default_profile: KernelProfile = {
   thp_kernel: 'madvise',
   pt_reclaim: true,
   huge_zero_write: 'huge',
+  read_maps_zero: true,
   split_maps_zero: true,
   process_madvise: true,
 };

@@ -126,6 +126,25 @@ describe('a read', () => {
     model.read(0, 1);
     expect(of(model, () => model.touch(9, 3))).toMatchObject(wanted);
   });
+
+  test('where the zero page is forbidden, gives memory at the price of a write, and a write finds it there', () => {
+    const small = kernel(1, false, { read_maps_zero: false });
+    expect(of(small, () => small.read(5, 100))).toMatchObject({ faults: 100, resident: 100, huge: 0 });
+    expect(of(small, () => small.touch(0, 105))).toMatchObject({ faults: 5, resident: 105 });
+    expect(kernel(1, false, { read_maps_zero: false }).read(0, 7)).toBe(7 * prices.fault_ns);
+    const large = kernel(1, true, { read_maps_zero: false });
+    expect(of(large, () => large.read(5, 1))).toMatchObject({ faults: 1, huge: 1, resident: window });
+    expect(of(large, () => large.touch(0, window))).toMatchObject({ faults: 0 });
+    expect(kernel(1, true, { read_maps_zero: false }).read(0, window)).toBe(prices.huge_fault_ns);
+  });
+
+  test('where the zero page is forbidden, still is no write: a page freed lazily stays so, and what was written stays known', () => {
+    const model = kernel(1, true, { read_maps_zero: false });
+    model.touch(0, 1);
+    model.read(0, window);
+    // Splitting sends the 511 pages that hold zeroes to the zero page, of which one is freed; the page that was written stays.
+    expect(of(model, () => model.free(1, 1))).toMatchObject({ resident: 1 });
+  });
 });
 
 describe('MADV_DONTNEED', () => {

@@ -260,6 +260,8 @@ export class Checked {
     );
     if (setup.profile.thp_kernel !== 'never') return;
     hold(huge === 0, 'no huge page where the kernel gives none');
+    // A read may have given a clean block memory: it holds zeroes all the same.
+    if (!setup.profile.read_maps_zero) return;
     const { blocks } = allocator;
     for (let block = 0; block < blocks.count; block += 1) {
       if (blocks.home[block] === home.unmapped || blocks.clean[block] === 0) continue;

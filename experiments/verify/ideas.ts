@@ -198,21 +198,20 @@ export const ideas: readonly Idea[] = [
     ],
   },
   {
-    name: 'a read of an untouched page makes it resident',
+    name: 'a read of an untouched page is answered the other way',
     about: 'kernel',
-    why: 'it maps the shared zero page, which belongs to no one',
+    why: 'it maps the shared zero page, which belongs to no one; where that is forbidden, it makes the page resident',
     catchable: true,
     edits: [
       {
         file: sim_pages,
-        find: '          this.page[page] = zero;\n          this.special[at] += 1;\n',
-        replace:
-          '          this.page[page] = resident;\n          this.present[at] += 1;\n          this.resident_pages += 1;\n',
+        find: '    const { read_maps_zero } = this.profile;\n',
+        replace: '    const read_maps_zero = !this.profile.read_maps_zero;\n',
       },
       {
         file: core_pages,
-        find: '    model->page[page] = page_zero;\n    kernel->faults += 1;\n',
-        replace: '    model->page[page] = page_resident;\n    model->resident_pages += 1;\n    kernel->faults += 1;\n',
+        find: '    price += model->profile.read_maps_zero ? read_page(',
+        replace: '    price += !model->profile.read_maps_zero ? read_page(',
       },
     ],
   },

@@ -48,6 +48,7 @@ typedef struct {
   int thp_kernel;
   bool pt_reclaim;
   int huge_zero_write;
+  bool read_maps_zero;
   bool split_maps_zero;
   bool process_madvise;
 } hak_profile;

@@ -252,30 +252,45 @@ static int64_t counted_touch(hak_kernel *kernel, int64_t start, int64_t pages, u
   return price;
 }
 
+/* A read of a page never touched maps the zero page, a small or a huge one. */
+static int64_t read_page(hak_page_model *model, int64_t page, int64_t area) {
+  const int64_t window = window_of(page);
+  if (model->window[window] == window_empty) {
+    if (suitable(model, window, area)) {
+      model->window[window] = window_huge_zero;
+      model->kernel.faults += 1;
+      model->kernel.huge_faults += 1;
+      hak_areas_prepare_anon(&model->areas, area);
+      return model->prices->zero_fault_ns;
+    }
+    model->window[window] = window_table;
+  }
+  if (model->window[window] != window_table || model->page[page] != page_absent) return 0;
+  model->page[page] = page_zero;
+  model->kernel.faults += 1;
+  return model->prices->zero_fault_ns;
+}
+
+/* Where the zero page is forbidden, such a read is a write of zeroes. */
+static int64_t read_page_of_its_own(hak_page_model *model, int64_t page, int64_t area) {
+  const int64_t window = window_of(page);
+  const bool mapped = model->window[window] == window_table ? model->page[page] != page_absent
+                                                            : model->window[window] != window_empty;
+  if (mapped) return 0;
+  hak_areas_prepare_anon(&model->areas, area);
+  return write_page(model, page, area, true);
+}
+
 static int64_t counted_read(hak_kernel *kernel, int64_t start, int64_t pages) {
   hak_page_model *model = model_of(kernel);
   if (pages == 0) return 0;
   grow(model, start + pages);
   const int64_t area = hak_areas_find(&model->areas, start);
   hak_assert(area >= 0 && start + pages <= model->areas.area[area].end);
-  const int64_t faults_before = kernel->faults;
-  for (int64_t page = start; page < start + pages; page += 1) {
-    const int64_t window = window_of(page);
-    if (model->window[window] == window_empty) {
-      if (suitable(model, window, area)) {
-        model->window[window] = window_huge_zero;
-        kernel->faults += 1;
-        kernel->huge_faults += 1;
-        hak_areas_prepare_anon(&model->areas, area);
-      } else {
-        model->window[window] = window_table;
-      }
-    }
-    if (model->window[window] != window_table || model->page[page] != page_absent) continue;
-    model->page[page] = page_zero;
-    kernel->faults += 1;
-  }
-  return (kernel->faults - faults_before) * model->prices->zero_fault_ns;
+  int64_t price = 0;
+  for (int64_t page = start; page < start + pages; page += 1)
+    price += model->profile.read_maps_zero ? read_page(model, page, area) : read_page_of_its_own(model, page, area);
+  return price;
 }
 
 static void counted_residency(hak_kernel *kernel, hak_residency *residency) {

@@ -79,7 +79,18 @@ hak_profile hak_probe(void) {
   if (window != NULL && profile.thp_kernel != HAK_THP_KERNEL_NEVER) {
     madvise(window, window_bytes, MADV_HUGEPAGE);
     (void)*(volatile char *)window;
-    profile.huge_zero_write = write_window(window) == 1 ? HAK_HUGE_ZERO_WRITE_HUGE : HAK_HUGE_ZERO_WRITE_SPLIT;
+    /* 1: a huge page in its place. 512: small ones. 0: the read had made a huge page already, and nothing is to be seen. */
+    profile.huge_zero_write = write_window(window) > 1 ? HAK_HUGE_ZERO_WRITE_SPLIT : HAK_HUGE_ZERO_WRITE_HUGE;
+  }
+  profile.read_maps_zero = true;
+  window = fresh_window();
+  if (window != NULL) {
+    /* A write to the zero page is a second fault; a page of its own is there already. */
+    madvise(window, window_bytes, MADV_NOHUGEPAGE);
+    (void)*(volatile char *)window;
+    const int64_t before = faults_now();
+    *(volatile char *)window = 1;
+    profile.read_maps_zero = faults_now() - before == 1;
   }
   profile.split_maps_zero = true;
   window = fresh_window();
@@ -152,11 +163,13 @@ static void memory_limit(char *found, size_t room) {
 void hak_json_profile(FILE *out, const hak_profile *profile) {
   static const char *const thp_names[] = HAK_THP_KERNEL_NAMES;
   static const char *const write_names[] = HAK_HUGE_ZERO_WRITE_NAMES;
+  static const char *const truth[] = {"false", "true"};
   fprintf(out,
-          "{\"page_bytes\":%ld,\"thp_kernel\":\"%s\",\"pt_reclaim\":%s,\"huge_zero_write\":\"%s\",\"split_maps_zero\":%s,"
-          "\"process_madvise\":%s}",
-          sysconf(_SC_PAGESIZE), thp_names[profile->thp_kernel], profile->pt_reclaim ? "true" : "false",
-          write_names[profile->huge_zero_write], profile->split_maps_zero ? "true" : "false", profile->process_madvise ? "true" : "false");
+          "{\"page_bytes\":%ld,\"thp_kernel\":\"%s\",\"pt_reclaim\":%s,\"huge_zero_write\":\"%s\","
+          "\"read_maps_zero\":%s,\"split_maps_zero\":%s,\"process_madvise\":%s}",
+          sysconf(_SC_PAGESIZE), thp_names[profile->thp_kernel], truth[profile->pt_reclaim],
+          write_names[profile->huge_zero_write], truth[profile->read_maps_zero], truth[profile->split_maps_zero],
+          truth[profile->process_madvise]);
 }
 
 void hak_json_preconditions(FILE *out, const hak_vmstat *before, const hak_real *real, const hak_profile *wanted,
@@ -165,7 +178,8 @@ void hak_json_preconditions(FILE *out, const hak_vmstat *before, const hak_real 
   char text[128];
   fputs("{", out);
   const bool same = wanted->thp_kernel == found->thp_kernel && wanted->pt_reclaim == found->pt_reclaim &&
-                    wanted->huge_zero_write == found->huge_zero_write && wanted->split_maps_zero == found->split_maps_zero;
+                    wanted->huge_zero_write == found->huge_zero_write && wanted->read_maps_zero == found->read_maps_zero &&
+                    wanted->split_maps_zero == found->split_maps_zero;
   put_precondition(out, "profile", same, same ? "that of this kernel" : "another", "the profile of this kernel", false);
   put_delta(out, "huge_page_fallback", now.thp_fault_fallback - before->thp_fault_fallback, "huge faults fell back");
   put_delta(out, "khugepaged", now.thp_collapse_alloc - before->thp_collapse_alloc, "windows collapsed in the background");

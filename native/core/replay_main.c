@@ -136,6 +136,8 @@ static void set_profile(char *text, hak_profile *profile) {
       profile->huge_zero_write = index_of(write_names, 2, value);
     else if (strcmp(part, "pt_reclaim") == 0)
       profile->pt_reclaim = strcmp(value, "true") == 0;
+    else if (strcmp(part, "read_maps_zero") == 0)
+      profile->read_maps_zero = strcmp(value, "true") == 0;
     else if (strcmp(part, "split_maps_zero") == 0)
       profile->split_maps_zero = strcmp(value, "true") == 0;
     else if (strcmp(part, "process_madvise") == 0)

@@ -2,7 +2,7 @@
  * The page model: what the kernel does to pages when it is asked to map, unmap, advise, or when they are touched.
  * Mirrors native/core/pages.c, whose answers the real kernel is held to.
  *
- * A page is absent, zero (mapped to the shared zero page by a read), resident, or lazy (resident, MADV_FREEd). A window
+ * A page is absent, zero (mapped to the shared zero page by a read, where the kernel does that), resident, or lazy (resident, MADV_FREEd). A window
  * (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or huge-lazy. Of a window that is not a
  * table, the window speaks for its pages.
  *
@@ -198,30 +198,31 @@ export class PageModel {
     const area = this.areas.find(start);
     assert(area >= 0 && end <= this.areas.end[area], 'a read stays inside one area');
     const faults_before = this.faults;
+    const huge_before = this.huge_faults;
+    const { read_maps_zero } = this.profile;
     for (let from = start; from < end; ) {
       const at = from >>> window_shift;
       const to = Math.min(end, (at << window_shift) + window_pages);
       if (this.window[at] === empty) {
-        if (this.suitable(at, area)) {
+        if (!this.suitable(at, area)) {
+          this.window[at] = table;
+        } else if (read_maps_zero) {
           this.window[at] = huge_zero;
           this.faults += 1;
           this.huge_faults += 1;
           this.areas.prepareAnon(area);
         } else {
-          this.window[at] = table;
+          this.makeHuge(at);
         }
       }
-      if (this.window[at] === table) {
-        for (let page = from; page < to; page += 1) {
-          if (this.page[page] !== absent) continue;
-          this.page[page] = zero;
-          this.special[at] += 1;
-          this.faults += 1;
-        }
-      }
+      if (this.window[at] === table) this.readTable(at, from, to, read_maps_zero ? zero : resident);
       from = to;
     }
-    return (this.faults - faults_before) * this.prices.zero_fault_ns;
+    const faults = this.faults - faults_before;
+    if (read_maps_zero) return faults * this.prices.zero_fault_ns;
+    if (faults > 0) this.areas.prepareAnon(area);
+    const huge_faults = this.huge_faults - huge_before;
+    return huge_faults * this.prices.huge_fault_ns + (faults - huge_faults) * this.prices.fault_ns;
   }
 
   private discard(start: number, pages: number): number {
@@ -319,6 +320,22 @@ export class PageModel {
       this.page[page] = folio === 0 ? resident : zeroes ? resident | of_folio : resident | of_folio | written;
     }
     this.makePresent(at, made);
+  }
+
+  /** Absent pages become zero or resident, as the kernel's reads have it. */
+  private readTable(at: number, from: number, to: number, becomes: typeof zero | typeof resident): void {
+    let made = 0;
+    for (let page = from; page < to; page += 1) {
+      if (this.page[page] !== absent) continue;
+      this.page[page] = becomes;
+      made += 1;
+    }
+    if (becomes === resident) {
+      this.makePresent(at, made);
+    } else {
+      this.special[at] += made;
+      this.faults += made;
+    }
   }
 
   private touchHugeZero(at: number, from: number, to: number): void {
