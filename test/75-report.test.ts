@@ -316,6 +316,9 @@ describe('what the page says', () => {
     expect(worthOf(scored(0.995), base, [scored(0.995), scored(1.004)])).toBe('flat');
     expect(worthOf(scored(0.9), null, [scored(0.9), scored(2)])).toBe('unknown');
     expect(worthOf(scored(0.9, 'undersized'), base, [scored(0.9)])).toBe('broken');
+    // Where nothing is large, everything scores 0: there is nothing to win.
+    expect(worthOf(scored(0), scored(0), [scored(0), scored(0)])).toBe('flat');
+    expect(worthOf(scored(0), scored(0.5), [scored(0)])).toBe('set');
   });
 
   test('the front is what no row beats in time and memory, and nothing else', () => {

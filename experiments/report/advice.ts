@@ -1,4 +1,5 @@
 /** The first thing on the page: what to set, what it buys, and whether that is more than a flat curve. */
+import { basename } from 'node:path';
 import { median } from 'd3-array';
 import { formatBytes } from '../sizes.ts';
 import { bestOverall } from '../sweep/ranking.ts';
@@ -29,8 +30,10 @@ export function worthOf(best: Row, base: Row | null, rows: readonly Row[]): Wort
   if (best.violation !== null) return 'broken';
   const scores = rows.map((row) => Number(row.score_total));
   if (base === null) return spreadOf(scores) <= margin ? 'flat' : 'unknown';
-  if (Number(best.score_total) <= Number(base.score_total) * (1 - margin)) return 'set';
-  return spreadOf([...scores, Number(base.score_total)]) <= margin ? 'flat' : 'leave';
+  const [after, before] = [Number(best.score_total), Number(base.score_total)];
+  // A trace without a mapped block costs nothing to compare by: 0 is not 1 % less than 0.
+  if (after < before && after <= before * (1 - margin)) return 'set';
+  return spreadOf([...scores, before]) <= margin ? 'flat' : 'leave';
 }
 
 export function adviceSection(advised: readonly Advised[]): Html {
@@ -178,11 +181,18 @@ function tableOf(advised: readonly Advised[], common: readonly Row[] | null): Ht
     unknown: 'default not known',
     broken: 'every row broke a rule',
   };
+  const names = advised.map(({ subject }) => subject.name);
+  // Without their folder, where that still tells them apart.
+  const apart = new Set(names.map((name) => basename(name))).size === names.length;
+  const brief = (name: string): string => (apart ? basename(name) : name);
   return html`<div class="wide" tabindex="0" role="group" aria-label="Best of each trace"><table class="brief"><thead><tr>
 <th scope="col" class="words">trace</th><th scope="col" class="words">so</th><th scope="col" class="words">best setting</th>
 <th scope="col">best score</th><th scope="col">default</th><th scope="col">change</th><th scope="col">common setting</th>
 <th scope="col">time</th><th scope="col">resident</th><th scope="col">row is</th></tr></thead><tbody>${advised.map(
-    ({ subject: { name, rows, best }, base }, at) => html`<tr><th scope="row" class="words">${name}</th>
+    (
+      { subject: { name, rows, best }, base },
+      at,
+    ) => html`<tr><th scope="row" class="words" title="${name}">${brief(name)}</th>
 <td class="words">${words[worthOf(best, base, rows)]}</td>
 <td class="setting-cell">${flagsOf(best)
       .split(/ (?=--set)/)

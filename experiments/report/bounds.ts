@@ -24,6 +24,7 @@ import { CheckFailed } from '../command.ts';
 import { outcomeDifference } from '../sweep/agree.ts';
 import { type Row, type RowContext, rowOf } from '../sweep/row.ts';
 import { unavoidable } from '../tune/unavoidable.ts';
+import { points_max } from './course.ts';
 import { configOfRow } from './setting.ts';
 import type { Subject } from './subjects.ts';
 
@@ -71,10 +72,18 @@ export async function boundsOf(subject: Subject): Promise<BoundsOrWhy> {
   };
 }
 
-/** By a full replay: over folded events the heap's part of the curve would stand still and jump. */
+/**
+ * By a full replay: over folded events the heap's part of the curve would stand still and jump. Checkpoints change nothing
+ * but what is looked at: of a short trace there are as many as the curve has points.
+ */
 function courseOf(trace: Trace, setup: Setup): Moment[] {
   const moments: Moment[] = [];
-  const run = new Replay(setup, { moment: (moment) => moments.push(moment) });
+  const often = Math.max(1, Math.floor(trace.statistics.events / points_max));
+  const checkpoint_events = Math.min(setup.config.checkpoint_events, often);
+  const run = new Replay(
+    { ...setup, config: { ...setup.config, checkpoint_events } },
+    { moment: (moment) => moments.push(moment) },
+  );
   for (const chunk of trace.chunks()) run.feed(chunk);
   run.finish();
   return moments;

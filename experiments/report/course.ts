@@ -5,7 +5,8 @@ import type { Html } from './html.ts';
 import { figure, font, ink, Plot } from './plot.ts';
 
 const MiB = 2 ** 20;
-const points_max = 400;
+/** Points of a curve at the most; a trace has a moment for each of them where its events allow. */
+export const points_max = 400;
 
 export function courseFigure(id: string, best: readonly Moment[], base: readonly Moment[]): Html {
   const series = [
@@ -16,7 +17,7 @@ export function courseFigure(id: string, best: readonly Moment[], base: readonly
   return figure({
     id,
     title: 'memory over the trace',
-    says: `Resident bytes, heap included, at every checkpoint. The best configuration has ${peak(best)} at the most, the default ${peak(base)}.`,
+    says: `Resident bytes, heap included, over the trace. The best configuration has ${peak(best)} at the most, the default ${peak(base)}.`,
     plot: {
       width: 640,
       height: 300,

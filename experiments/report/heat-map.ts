@@ -5,6 +5,7 @@ import type { Cost } from './cost-curve.ts';
 import type { Html } from './html.ts';
 import { figure, font, Plot } from './plot.ts';
 import type { Axis } from './swept.ts';
+import { short } from './words.ts';
 
 interface Cell {
   readonly x: string;
@@ -83,7 +84,7 @@ export function heatMap(id: string, rows: readonly Row[], across: Axis, down: Ax
         Plot.text(cells, {
           x: 'x',
           y: 'y',
-          text: (each: Cell) => cost.words(each.value),
+          text: (each: Cell) => short(each.value),
           fontSize: 11,
           fill: (each: Cell) => (each.place > 0.5 ? 'var(--heat-most-ink)' : 'var(--heat-least-ink)'),
         }),

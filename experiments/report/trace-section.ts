@@ -51,7 +51,7 @@ ${
   known === null
     ? null
     : html`<h3>Memory over the trace</h3><figure>${courseFigure(id('course'), known.course.best, known.course.base)}
-<figcaption>Resident, heap included, read every checkpoint.</figcaption></figure>`
+<figcaption>Resident, heap included, over the whole trace.</figcaption></figure>`
 }
 <h3>Measured</h3>${measuredPart(id('measured'), subject)}
 </section>`;
@@ -104,7 +104,7 @@ function heatPart(id: string, rows: readonly Row[], axes: readonly Axis[]): Html
   )}</select></label></p>
 ${maps.map(
   ({ across, down, cost, id: map }) => html`<figure id="${map}-figure">${heatMap(map, rows, across, down, cost)}
-<figcaption>The least ${cost.title} over all other parameters, by <code>${across.name}</code> and <code>${down.name}</code>. The
+<figcaption>The least ${cost.title} (${cost.unit}) over all other parameters, by <code>${across.name}</code> and <code>${down.name}</code>. The
 stronger the colour the dearer; the framed cell is the least.</figcaption></figure>`,
 )}`;
 }
