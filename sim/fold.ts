@@ -15,8 +15,9 @@ import { Baseline } from './score.ts';
 import { type Config, shape } from './spec.ts';
 
 /**
- * The events that are left, and the stretch of folded events before each; row `rows` is what comes after the last.
- * Columns may be longer than that.
+ * A segment of the events that are left, and the stretch of folded events before each: `segment_rows` of them, in the last
+ * one as many as there are and one row more, which is what comes after the last event. Growing by segments copies nothing, and
+ * memory that one fold gave back serves the next without new page faults.
  */
 export interface FoldedColumns {
   readonly event: Float64Array;
@@ -31,9 +32,8 @@ export interface FoldedColumns {
   /** Heap bytes, chunk by chunk, that the stretch leaves live, and the most that were live in it; both relative. */
   readonly net_bytes: Float64Array;
   readonly most_bytes: Float64Array;
-  /** Allocations and reallocs, and frees, folded from the start of the trace up to the row. */
+  /** Allocations and reallocs folded from the start of the trace up to the row; frees are what is left of `event`. */
   readonly allocations: Float64Array;
-  readonly frees: Float64Array;
   /** Sums of their hashes, for the two lanes of the digest. */
   readonly digest_low: Int32Array;
   readonly digest_high: Int32Array;
@@ -44,10 +44,13 @@ export interface Folded {
   readonly floor_bytes: number;
   readonly events: number;
   readonly rows: number;
-  readonly columns: FoldedColumns;
+  readonly segments: readonly FoldedColumns[];
+  readonly segment_rows: number;
   /** Of the whole trace. */
   readonly baseline: Baseline;
 }
+
+const usual_segment_rows = 2 ** 14;
 
 /** The lowest size that a configuration maps. */
 export function floorOf(config: Config): number {
@@ -57,10 +60,15 @@ export function floorOf(config: Config): number {
 /**
  * Folds a trace. Memory is that of the events left and of one entry an object slot. `progress` is called after each chunk.
  */
-export function foldTrace(chunks: Iterable<Chunk>, floor_bytes: number, progress?: (events: number) => void): Folded {
+export function foldTrace(
+  chunks: Iterable<Chunk>,
+  floor_bytes: number,
+  progress?: (events: number) => void,
+  segment_rows: number = usual_segment_rows,
+): Folded {
   // The baseline of the score is of blocks of 512 KiB and more: they have to be seen once.
   const lower_bytes = Math.min(floor_bytes, shape.strategy_geometric_bytes[0]);
-  const folder = new Folder(lower_bytes, 4096);
+  const folder = new Folder(lower_bytes, segment_rows);
   let events = 0;
   for (const chunk of chunks) {
     folder.add(chunk);
@@ -68,43 +76,52 @@ export function foldTrace(chunks: Iterable<Chunk>, floor_bytes: number, progress
     progress?.(events);
   }
   const baseline = new Baseline();
-  const columns = folder.finish();
-  baseline.add({ ...columns, length: folder.rows });
-  const folded = { floor_bytes: lower_bytes, events, rows: folder.rows, columns, baseline };
+  const segments = folder.finish();
+  const folded = { floor_bytes: lower_bytes, events, rows: folder.rows, segments, segment_rows, baseline };
+  for (const [at, columns] of segments.entries()) baseline.add({ ...columns, length: rowsIn(folded, at) });
   return floor_bytes > lower_bytes ? refold(folded, floor_bytes) : folded;
 }
 
 /** The same trace folded further: `floor_bytes` must not be below that of `folded`. */
 export function refold(folded: Folded, floor_bytes: number): Folded {
   if (floor_bytes === folded.floor_bytes) return folded;
-  const folder = new Folder(floor_bytes, folded.rows + 1);
+  const folder = new Folder(floor_bytes, folded.segment_rows);
   folder.addFolded(folded);
-  const columns = folder.finish();
-  return { floor_bytes, events: folded.events, rows: folder.rows, columns, baseline: folded.baseline };
+  const segments = folder.finish();
+  return { ...folded, floor_bytes, rows: folder.rows, segments };
+}
+
+/** Rows of segment `at`; the one that follows the last event is none of them. */
+export function rowsIn({ rows, segment_rows }: Pick<Folded, 'rows' | 'segment_rows'>, at: number): number {
+  return Math.min(segment_rows, rows - at * segment_rows);
 }
 
 class Folder {
   rows = 0;
   private readonly floor_bytes: number;
+  private readonly segments: FoldedColumns[] = [];
+  /** The last segment, and the next row in it. */
   private columns: FoldedColumns;
+  private at = 0;
+  private readonly segment_rows: number;
   /** By object slot: its size, and whether it is left. */
   private size_of = new Float64Array(1024);
   private left = new Uint8Array(1024);
   /** Of the stretch since the last row. */
   private live_bytes = 0;
   private most_bytes = 0;
-  /** From the start. */
+  /** From the start, and what of it was folded before this. */
   private allocations = 0;
-  private frees = 0;
   private digest_low = 0;
   private digest_high = 0;
-  /** What was folded before, and how far into it this is. */
-  private base: FoldedColumns | null = null;
-  private base_row = 0;
+  private base_allocations = 0;
+  private base_low = 0;
+  private base_high = 0;
 
-  constructor(floor_bytes: number, room: number) {
+  constructor(floor_bytes: number, segment_rows: number) {
     this.floor_bytes = floor_bytes;
-    this.columns = newColumns(room);
+    this.segment_rows = segment_rows;
+    this.columns = this.nextSegment();
   }
 
   /** Each branch is spelled out: this loop runs once an event of the whole trace. */
@@ -139,9 +156,13 @@ class Folder {
   }
 
   addFolded(folded: Folded): void {
-    const { columns, rows } = folded;
+    const { segments, rows, segment_rows } = folded;
+    for (const [at, columns] of segments.entries()) this.addSegment(columns, rowsIn(folded, at));
+    this.addStretch(segments[segments.length - 1], rows % segment_rows);
+  }
+
+  private addSegment(columns: FoldedColumns, rows: number): void {
     const { op: kinds, object, size_bytes, event, before_bytes } = columns;
-    this.base = columns;
     for (let row = 0; row < rows; row += 1) {
       this.addStretch(columns, row);
       const slot = object[row];
@@ -165,12 +186,11 @@ class Folder {
         this.size_of[slot] = bytes;
       }
     }
-    this.addStretch(columns, rows);
   }
 
-  finish(): FoldedColumns {
+  finish(): FoldedColumns[] {
     this.closeStretch();
-    return this.columns;
+    return this.segments;
   }
 
   private allocate(event: number, bytes: number, freed_bytes: number): void {
@@ -184,7 +204,6 @@ class Folder {
 
   private free(event: number, bytes: number): void {
     this.live_bytes -= chunkBytes(bytes);
-    this.frees += 1;
     const low = heapLow(event, heap_words.free, 0);
     this.digest_low = (this.digest_low + low) | 0;
     this.digest_high = (this.digest_high + heapHigh(event, low)) | 0;
@@ -194,7 +213,9 @@ class Folder {
     const most = this.live_bytes + from.most_bytes[row];
     if (most > this.most_bytes) this.most_bytes = most;
     this.live_bytes += from.net_bytes[row];
-    this.base_row = row;
+    this.base_allocations = from.allocations[row];
+    this.base_low = from.digest_low[row];
+    this.base_high = from.digest_high[row];
   }
 
   private keep(
@@ -204,36 +225,36 @@ class Folder {
     before_bytes: number,
   ): void {
     this.closeStretch();
-    const { columns, rows } = this;
-    columns.event[rows] = event;
-    columns.op[rows] = from.op[row];
-    columns.object[rows] = from.object[row];
-    columns.size_bytes[rows] = from.size_bytes[row];
-    columns.align[rows] = from.align[row];
-    columns.site[rows] = from.site[row];
-    columns.touched_pages[rows] = from.touched_pages[row];
-    columns.before_bytes[rows] = before_bytes;
+    const { columns, at } = this;
+    columns.event[at] = event;
+    columns.op[at] = from.op[row];
+    columns.object[at] = from.object[row];
+    columns.size_bytes[at] = from.size_bytes[row];
+    columns.align[at] = from.align[row];
+    columns.site[at] = from.site[row];
+    columns.touched_pages[at] = from.touched_pages[row];
+    columns.before_bytes[at] = before_bytes;
+    this.at = at + 1;
     this.rows += 1;
   }
 
   private closeStretch(): void {
-    if (this.rows === this.columns.event.length) this.widen();
-    const { columns, rows } = this;
-    columns.net_bytes[rows] = this.live_bytes;
-    columns.most_bytes[rows] = this.most_bytes;
-    const { base, base_row } = this;
-    columns.allocations[rows] = this.allocations + (base?.allocations[base_row] ?? 0);
-    columns.frees[rows] = this.frees + (base?.frees[base_row] ?? 0);
-    columns.digest_low[rows] = this.digest_low + (base?.digest_low[base_row] ?? 0);
-    columns.digest_high[rows] = this.digest_high + (base?.digest_high[base_row] ?? 0);
+    if (this.at === this.segment_rows) this.columns = this.nextSegment();
+    const { columns, at } = this;
+    columns.net_bytes[at] = this.live_bytes;
+    columns.most_bytes[at] = this.most_bytes;
+    columns.allocations[at] = this.allocations + this.base_allocations;
+    columns.digest_low[at] = this.digest_low + this.base_low;
+    columns.digest_high[at] = this.digest_high + this.base_high;
     this.live_bytes = 0;
     this.most_bytes = 0;
   }
 
-  private widen(): void {
-    const wider = newColumns(this.columns.event.length * 2);
-    for (const name of Object.keys(wider) as (keyof FoldedColumns)[]) wider[name].set(this.columns[name]);
-    this.columns = wider;
+  private nextSegment(): FoldedColumns {
+    const columns = newColumns(this.segment_rows);
+    this.segments.push(columns);
+    this.at = 0;
+    return columns;
   }
 
   private grow(objects: number): void {
@@ -260,7 +281,6 @@ function newColumns(rows: number): FoldedColumns {
     net_bytes: new Float64Array(rows),
     most_bytes: new Float64Array(rows),
     allocations: new Float64Array(rows),
-    frees: new Float64Array(rows),
     digest_low: new Int32Array(rows),
     digest_high: new Int32Array(rows),
   };

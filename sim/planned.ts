@@ -6,7 +6,7 @@
 import { type Chunk, op } from '../traces/trace.ts';
 import { assert } from './assert.ts';
 import { Allocator } from './decide/allocator.ts';
-import { type Folded, floorOf, foldTrace, refold } from './fold.ts';
+import { type Folded, type FoldedColumns, floorOf, foldTrace, refold, rowsIn } from './fold.ts';
 import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
@@ -21,9 +21,7 @@ import { shape } from './spec.ts';
  */
 export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 'moment'> = {}): Outcome {
   assert(floorOf(setup.config) >= folded.floor_bytes, 'what was folded is mapped by no configuration');
-  const { columns, rows } = folded;
-  const { event, op: kinds, object, size_bytes, align, site, touched_pages, before_bytes } = columns;
-  const { net_bytes, most_bytes, allocations, frees, digest_low, digest_high } = columns;
+  const { segments, segment_rows } = folded;
   const { config, prices } = setup;
   const kernel = new PageModel(setup.profile, prices);
   const allocator = new Allocator(config, kernel, prices, touchIndex(setup.touch));
@@ -38,9 +36,45 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
     };
   if (folded.events > 0) allocator.select(0);
   let row = 0;
-  for (; row < rows; row += 1) {
+  for (const [at, columns] of segments.entries()) {
+    const first = at * segment_rows;
+    row = first + runSegment(columns, rowsIn(folded, at), first, allocator, latency, residency);
+    if (allocator.violation !== 0) break;
+  }
+  // The row that broke a rule, or what comes after the last one: how much was folded up to there.
+  const { net_bytes, most_bytes, allocations, event, digest_low, digest_high } =
+    segments[Math.floor(row / segment_rows)];
+  const last = row % segment_rows;
+  const broken = allocator.violation !== 0;
+  const events = broken ? event[last] + 1 : folded.events;
+  const folded_events = events - latency.total;
+  if (!broken) {
+    allocator.heap.fold(net_bytes[last], most_bytes[last]);
+    residency.pass(events, row);
+    allocator.finish();
+  }
+  residency.count(events, row);
+  latency.addMany(prices.heap_call_ns, folded_events);
+  allocator.allocate_ns += allocations[last] * prices.heap_call_ns;
+  allocator.free_ns += (folded_events - allocations[last]) * prices.heap_call_ns;
+  allocator.digest.addSums(digest_low[last], digest_high[last]);
+  return outcomeOf(setup, events, allocator, kernel, latency, folded.baseline, residency.outcome());
+}
+
+/** The rows of one segment, of which `first` came before; returns how many it ran, up to one that breaks a rule. */
+function runSegment(
+  columns: FoldedColumns,
+  rows: number,
+  first: number,
+  allocator: Allocator,
+  latency: Histogram,
+  residency: Residencies,
+): number {
+  const { event, op: kinds, object, size_bytes, align, site, touched_pages, before_bytes } = columns;
+  const { net_bytes, most_bytes } = columns;
+  for (let row = 0; row < rows; row += 1) {
     const at = event[row];
-    if (at >= residency.next_events) residency.pass(at, row);
+    if (at >= residency.next_events) residency.pass(at, first + row);
     allocator.heap.fold(net_bytes[row], most_bytes[row]);
     if (before_bytes[row] >= 0) allocator.adopt(object[row], before_bytes[row]);
     const price = allocator.run(
@@ -53,21 +87,9 @@ export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 
       touched_pages[row],
     );
     latency.add(price);
-    if (allocator.violation !== 0) break;
+    if (allocator.violation !== 0) return row;
   }
-  if (row === rows) allocator.heap.fold(net_bytes[row], most_bytes[row]);
-  const folded_events = allocations[row] + frees[row];
-  const events = latency.total + folded_events;
-  if (row === rows) {
-    residency.pass(events, row);
-    allocator.finish();
-  }
-  residency.count(events, row);
-  latency.addMany(prices.heap_call_ns, folded_events);
-  allocator.allocate_ns += allocations[row] * prices.heap_call_ns;
-  allocator.free_ns += frees[row] * prices.heap_call_ns;
-  allocator.digest.addSums(digest_low[row], digest_high[row]);
-  return outcomeOf(setup, events, allocator, kernel, latency, folded.baseline, residency.outcome());
+  return rows;
 }
 
 /**
@@ -112,10 +134,11 @@ export function simulateOver(folded: Folded, setups: readonly Setup[], progress?
 
 /** Folding a row again costs about what three rows of the heap path cost to run, once for each setup still to come. */
 function pays(folded: Folded, floor_bytes: number, setups: number): boolean {
-  const { size_bytes, op: kinds } = folded.columns;
   let below = 0;
-  for (let row = 0; row < folded.rows; row += 1)
-    if (kinds[row] !== op.free && size_bytes[row] < floor_bytes) below += 2;
+  for (const [at, { size_bytes, op: kinds }] of folded.segments.entries()) {
+    const rows = rowsIn(folded, at);
+    for (let row = 0; row < rows; row += 1) if (kinds[row] !== op.free && size_bytes[row] < floor_bytes) below += 2;
+  }
   return below * setups > 3 * folded.rows;
 }
 

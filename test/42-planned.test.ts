@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { nativeTrouble, replayAll } from '../native/index.ts';
 import { configOf } from '../sim/config.ts';
 import { Digest } from '../sim/decide/digest.ts';
-import { foldTrace, refold } from '../sim/fold.ts';
+import { foldTrace, refold, rowsIn } from '../sim/fold.ts';
 import { lowestFloor, simulate, simulateAll, simulateOver } from '../sim/planned.ts';
 import { type Moment, Replay, replay, type Setup } from '../sim/replay.ts';
 import type { Outcome } from '../sim/result.ts';
@@ -15,7 +15,7 @@ import { boundaries_bytes, type Config, default_profile, prices, shape } from '.
 import { open } from '../traces/index.ts';
 import { readScenario } from '../traces/scenario.ts';
 import { SyntheticTrace } from '../traces/synthetic.ts';
-import { type Chunk, copyChunk } from '../traces/trace.ts';
+import { type Chunk, copyChunk, op } from '../traces/trace.ts';
 import { anyConfig, anyIntents, anyProfile, anyTouch, anyUsualConfig, legalTrace } from './arbitrary.ts';
 
 const KiB = 1024;
@@ -70,6 +70,9 @@ const anySetups: fc.Arbitrary<Setup[]> = fc
   })
   .map(({ configs, profile, touch }) => configs.map((config) => ({ config, profile, touch, prices, seed: 1 })));
 
+/** Some that most traces fill several times, and fill exactly. */
+const anySegmentRows = fc.constantFrom(1, 2, 3, 8, 16384);
+
 function fullReplay(chunks: Iterable<Chunk>, setup: Setup): Outcome {
   const { liveness: _, checkpoints: __, log: ___, ...outcome } = replay(chunks, setup);
   return outcome;
@@ -79,10 +82,12 @@ describe('one pass for many configurations', () => {
   test('comes to what a full replay of each comes to, violations included', () => {
     let broken = 0;
     fc.assert(
-      fc.property(anyIntents, anySetups, fc.constantFrom(1, 7, 4096), (intents, setups, chunk_events) => {
-        const chunks = legalTrace(intents, chunk_events);
+      fc.property(anyIntents, anySetups, fc.constantFrom(1, 7, 4096), anySegmentRows, (intents, setups, cut, rows) => {
+        const chunks = legalTrace(intents, cut);
         const wanted = setups.map((setup) => fullReplay(chunks, setup));
         expect(simulateAll(chunks, setups)).toEqual(wanted);
+        const folded = foldTrace(chunks, lowestFloor(setups), undefined, rows);
+        expect(simulateOver(folded, setups)).toEqual(wanted);
         broken += wanted.filter(({ violation }) => violation !== null).length;
       }),
       { numRuns: numRuns * 4 },
@@ -149,12 +154,26 @@ describe('one pass for many configurations', () => {
 describe('folding', () => {
   test('leaves no event out and none twice', () => {
     fc.assert(
-      fc.property(anyIntents, fc.constantFrom(0, 1, 4096, MiB, 2 ** 47), (intents, floor_bytes) => {
-        const chunks = legalTrace(intents);
-        const { events, rows, columns } = foldTrace(chunks, floor_bytes);
-        expect(rows + columns.allocations[rows] + columns.frees[rows]).toBe(events);
-        expect(events).toBe(chunks.reduce((sum, { length }) => sum + length, 0));
-      }),
+      fc.property(
+        anyIntents,
+        fc.constantFrom(0, 1, 4096, MiB, 2 ** 47),
+        anySegmentRows,
+        (intents, floor_bytes, cut) => {
+          const chunks = legalTrace(intents);
+          const folded = foldTrace(chunks, floor_bytes, undefined, cut);
+          const events = chunks.flatMap((chunk) => Array.from(chunk.op.subarray(0, chunk.length)));
+          expect(folded.events).toBe(events.length);
+          const left = folded.segments.flatMap(({ event, op: kinds }, at) =>
+            Array.from({ length: rowsIn(folded, at) }, (_, row) => ({ event: event[row], kind: kinds[row] })),
+          );
+          expect(left).toHaveLength(folded.rows);
+          expect(left.map(({ kind }) => kind)).toEqual(left.map(({ event }) => events[event]));
+          expect(left.every(({ event }, at) => at === 0 || event > left[at - 1].event)).toBe(true);
+          const kept = new Set(left.map(({ event }) => event));
+          const allocations = events.filter((kind, event) => kind !== op.free && !kept.has(event)).length;
+          expect(folded.segments.at(-1)!.allocations[folded.rows % cut]).toBe(allocations);
+        },
+      ),
       { numRuns },
     );
   });
@@ -165,16 +184,21 @@ describe('folding', () => {
         anyIntents,
         fc.constantFrom(1, 4096, 512 * KiB),
         fc.constantFrom(512 * KiB, MiB, MiB + 1, 3 * MiB),
-        (intents, first, last) => {
+        anySegmentRows,
+        (intents, first, last, cut) => {
           const chunks = legalTrace(intents);
-          const steps = refold(foldTrace(chunks, first), last);
-          const once = foldTrace(chunks, last);
+          const steps = refold(foldTrace(chunks, first, undefined, cut), last);
+          const once = foldTrace(chunks, last, undefined, cut);
           expect(steps.rows).toBe(once.rows);
-          for (const name of Object.keys(once.columns) as (keyof typeof once.columns)[]) {
-            // What stands in the last row is only the stretch after it.
-            const length = /bytes$|digest|allocations|frees/.test(name) ? once.rows + 1 : once.rows;
-            expect(steps.columns[name].slice(0, length), name).toEqual(once.columns[name].slice(0, length));
-          }
+          expect(steps.segments).toHaveLength(once.segments.length);
+          for (const [at, columns] of once.segments.entries())
+            for (const name of Object.keys(columns) as (keyof typeof columns)[]) {
+              // What stands in the last row is only the stretch after it.
+              const after =
+                at === once.segments.length - 1 && /^(net|most)_bytes|digest|allocations/.test(name) ? 1 : 0;
+              const length = rowsIn(once, at) + after;
+              expect(steps.segments[at][name].slice(0, length), name).toEqual(columns[name].slice(0, length));
+            }
         },
       ),
       { numRuns },

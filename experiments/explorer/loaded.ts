@@ -83,24 +83,28 @@ export class LoadedTrace {
   }
 
   largeEvents(): LargeEvents {
-    const { rows, columns } = this.folds[0];
+    const { rows, segments, segment_rows } = this.folds[0];
     const count = Math.min(rows, listed_max);
     const sizes_bytes = new Map<number, number>();
-    const size_bytes = new Float64Array(count);
-    for (let row = 0; row < count; row += 1) {
-      const object = columns.object[row];
-      const freed = columns.op[row] === op.free;
-      size_bytes[row] = freed ? (sizes_bytes.get(object) ?? 0) : columns.size_bytes[row];
-      if (freed) sizes_bytes.delete(object);
-      else sizes_bytes.set(object, columns.size_bytes[row]);
-    }
-    return {
-      event: columns.event.slice(0, count) as Float64Array<ArrayBuffer>,
-      op: columns.op.slice(0, count) as Uint8Array<ArrayBuffer>,
-      object: columns.object.slice(0, count) as Uint32Array<ArrayBuffer>,
-      size_bytes,
-      total: rows,
+    const listed = {
+      event: new Float64Array(count),
+      op: new Uint8Array(count),
+      object: new Uint32Array(count),
+      size_bytes: new Float64Array(count),
     };
+    for (let row = 0; row < count; row += 1) {
+      const columns = segments[Math.floor(row / segment_rows)];
+      const at = row % segment_rows;
+      const object = columns.object[at];
+      const freed = columns.op[at] === op.free;
+      listed.event[row] = columns.event[at];
+      listed.op[row] = columns.op[at];
+      listed.object[row] = object;
+      listed.size_bytes[row] = freed ? (sizes_bytes.get(object) ?? 0) : columns.size_bytes[at];
+      if (freed) sizes_bytes.delete(object);
+      else sizes_bytes.set(object, columns.size_bytes[at]);
+    }
+    return { ...listed, total: rows };
   }
 
   private foldFor(threshold_bytes: number): Folded {

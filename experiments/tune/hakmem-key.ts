@@ -2,7 +2,16 @@
  * Which configurations a trace cannot tell apart. A boundary is a comparison with a size: two values of it with no size of
  * the trace between them decide alike; and what a switched-off part would do changes nothing.
  */
-import { type Config, type Folded, floorOf, type ParamName, param_names, params, shape } from '../../sim/index.ts';
+import {
+  type Config,
+  type Folded,
+  floorOf,
+  type ParamName,
+  param_names,
+  params,
+  rowsIn,
+  shape,
+} from '../../sim/index.ts';
 import { pagesOf } from '../../sim/kernel/touch.ts';
 import { op } from '../../traces/index.ts';
 
@@ -22,16 +31,17 @@ export class KeyMaker {
   private readonly sizes: Float64Array;
   private readonly largest_bytes: number;
 
-  constructor({ columns, rows }: Folded) {
+  constructor(folded: Folded) {
     const sizes = new Set<number>();
     let largest_bytes = 0;
-    for (let row = 0; row < rows; row += 1) {
-      if (columns.op[row] === op.free) continue;
-      const size_bytes = columns.size_bytes[row];
-      largest_bytes = Math.max(largest_bytes, size_bytes);
-      sizes.add(size_bytes);
-      sizes.add(pagesOf(size_bytes) * shape.page_bytes);
-    }
+    for (const [at, columns] of folded.segments.entries())
+      for (let row = 0; row < rowsIn(folded, at); row += 1) {
+        if (columns.op[row] === op.free) continue;
+        const size_bytes = columns.size_bytes[row];
+        largest_bytes = Math.max(largest_bytes, size_bytes);
+        sizes.add(size_bytes);
+        sizes.add(pagesOf(size_bytes) * shape.page_bytes);
+      }
     for (const size_bytes of shape.bigcache_class_bytes) sizes.add(size_bytes);
     this.sizes = Float64Array.from(sizes).sort();
     this.largest_bytes = largest_bytes;
