@@ -585,6 +585,8 @@ describe('hakmem sweep', () => {
     [[trace, '--axis', 'bigcache_ways=1,65'], 'bigcache_ways: found 65, wanted a whole number from 1 to 64'],
     [[trace, ...axis, '--set', 'thermal=perhaps'], 'thermal: found "perhaps"'],
     [[trace, ...axis, '-o', '/nowhere/x.parquet'], '/nowhere/x.parquet: cannot be written'],
+    [[trace, ...axis, '-o', '/proc/x.parquet'], '/proc/x.parquet.shards: cannot be made: ENOENT'],
+    [[trace, ...axis, '--state', '/proc/a/b'], '/proc/a/b: cannot be made: ENOENT'],
     [[trace, ...axis, '-o', 'x.txt'], 'x.txt: not a result file'],
     [[trace, ...axis, '--jobs', '0'], 'not a whole number from 1'],
     [[trace, ...axis, '--check', 'some'], 'Allowed choices are none, decisions, kernel'],

@@ -1,6 +1,6 @@
 /** The state folder of a sweep: its plan, a result shard for each shard of it, and what the real kernel showed. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { writeAtomically } from '../../traces/index.ts';
 import { UsageError } from '../command.ts';
 import { type Plan, planDifference } from './plan.ts';
@@ -23,7 +23,7 @@ export interface State {
  */
 export function openState(state: string, plan: Plan, restart: boolean): State {
   try {
-    mkdirSync(state, { recursive: true });
+    makeFolder(resolve(state));
   } catch (error) {
     throw new UsageError(`${state}: cannot be made: ${(error as Error).message}`);
   }
@@ -34,6 +34,13 @@ export function openState(state: string, plan: Plan, restart: boolean): State {
     release();
     throw error;
   }
+}
+
+/** One by one: Node's own recursion never ends where a file system takes no folder at all, as /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 function begin(state: string, plan: Plan, restart: boolean): Plan {
