@@ -18,6 +18,7 @@ import {
   paretoFront,
   weightedScore,
 } from '../experiments/tune/objective.ts';
+import { linesOf } from '../experiments/tune/report.ts';
 import { type Searched, search } from '../experiments/tune/search.ts';
 import { type Axis, chooseSome, grid, type Point } from '../experiments/tune/space.ts';
 import type { Subject, Target } from '../experiments/tune/target.ts';
@@ -381,6 +382,37 @@ describe('a whole tuning', () => {
     expect(tuned.searched.winner.evaluated.point).toEqual([pages(2)]);
     expect(tuned.verified!.verdict).toBe('worse');
     expect(hasSetting(tuned)).toBe(true);
+  });
+
+  test('a winner that takes more than the cap for real gives way to one with that much to spare, and is told of', async () => {
+    // A real run takes half as much again as predicted: of 1, 2, 4 pages only 2 keep below 4 pages for real.
+    const { target, subjectOf, measured } = fakeTarget(space, [pages(1)], ([a]) => ({
+      time_ns: 1e7 / a,
+      memory_bytes: a,
+    }));
+    const plump: Subject = {
+      ...subjectOf(0),
+      measure: async (point) => {
+        const run = await subjectOf(0).measure(point);
+        return { ...run, memory_bytes: run.memory_bytes * 1.5 };
+      },
+    };
+    const capped = (cap: number) =>
+      tune(target, [plump], [subjectOf(1)], method('grid'), cheapestUnder(cap), { ...plain, rss_max_bytes: cap });
+    const tuned = await capped(pages(4));
+    expect(tuned.over_cap).toEqual([{ point: [pages(4)], predicted_bytes: pages(4), resident_peak_bytes: pages(6) }]);
+    expect(tuned.searched.winner.evaluated.point).toEqual([pages(2)]);
+    expect(hasSetting(tuned)).toBe(true);
+    expect(linesOf(tuned)[0]).toBe(`set   SET=${pages(2)}`);
+    expect(linesOf(tuned).join('\n')).toContain('above the cap for real: SET=16384, 24 KiB where 16 KiB was predicted');
+    // What is held out is run with what is set.
+    expect(measured.at(-1)).toBe(String(pages(2)));
+    const none = await capped(pages(1));
+    expect(none.over_cap).toEqual([]);
+    expect(hasSetting(none)).toBe(false);
+    expect(linesOf(none)[0]).toBe(
+      'nothing to set: for real the best that was tried takes 6 KiB, above the cap of 4 KiB',
+    );
   });
 
   test('a cap below what is in use at once is impossible, and the least is shown', async () => {

@@ -30,6 +30,7 @@ export function documentOf(tuned: Tuned): unknown {
     baseline:
       verified === null ? { ...figuresOf(baseline), measured: false } : { ...verified.baseline, measured: true },
     verified: verified === null ? null : withoutBaseline(verified),
+    over_cap: tuned.over_cap.map(({ point, ...bytes }) => ({ setting: target.settingText(point), ...bytes })),
     gain: worth.gain,
     held_out: tuned.held_out.map((each) => heldOut(tuned, each)),
     ceiling: ceiling.share_of_cpu === null && ceiling.share_of_faults === null ? null : ceiling,
@@ -65,9 +66,7 @@ export function linesOf(tuned: Tuned): string[] {
   const { winner, baseline, cost } = searched;
   const setting = settingOf(tuned);
   return [
-    ...(impossible === null
-      ? [setting === '' ? 'leave it as it is: nothing tried is better beyond noise' : `set   ${setting}`]
-      : impossibleLines(tuned)),
+    ...(impossible === null ? [setting === '' ? nothingToSet(tuned) : `set   ${setting}`] : impossibleLines(tuned)),
     `goal  ${objective.says}`,
     '',
     ...table([
@@ -76,6 +75,10 @@ export function linesOf(tuned: Tuned): string[] {
       row('as it is', baseline),
     ]),
     ...realLines(verified),
+    ...tuned.over_cap.map(
+      ({ point, predicted_bytes, resident_peak_bytes }) =>
+        `above the cap for real: ${target.settingText(point)}, ${formatBytes(resident_peak_bytes)} where ${formatBytes(predicted_bytes)} was predicted`,
+    ),
     ...tuned.held_out.flatMap((each) => heldOutLines(tuned, each)),
     ...ceilingLines(tuned),
     '',
@@ -100,6 +103,13 @@ export function linesOf(tuned: Tuned): string[] {
 
 function settingOf(tuned: Tuned): string {
   return hasSetting(tuned) ? tuned.target.settingText(tuned.searched.winner.evaluated.point) : '';
+}
+
+function nothingToSet({ verified, rss_max_bytes }: Tuned): string {
+  if (verified === null || rss_max_bytes === undefined || verified.resident_peak_bytes <= rss_max_bytes)
+    return 'leave it as it is: nothing tried is better beyond noise';
+  const found = formatBytes(verified.resident_peak_bytes);
+  return `nothing to set: for real the best that was tried takes ${found}, above the cap of ${formatBytes(rss_max_bytes)}`;
 }
 
 function impossibleLines({ impossible, target }: Tuned): string[] {

@@ -5,6 +5,7 @@ import { type Ceiling, ceilingOf } from './ceiling.ts';
 import { Evaluator } from './evaluator.ts';
 import type { Method } from './method.ts';
 import { compareStandings, type Figures, type Objective, type Standing } from './objective.ts';
+import type { Ranked } from './order.ts';
 import { type Searched, search } from './search.ts';
 import { type Point, samePoint } from './space.ts';
 import type { Subject, Target } from './target.ts';
@@ -30,7 +31,10 @@ export interface Tuned {
   readonly seconds: { readonly search: number; readonly check: number; readonly verify: number };
   readonly checked_rows: number;
   readonly verified: Verified | null;
+  /** Better by prediction, but above the cap for real: tried before the winner, in order. */
+  readonly over_cap: readonly OverCap[];
   readonly worth: Worth;
+  readonly rss_max_bytes: number | undefined;
   /** Null where some tried setting meets the condition. */
   readonly impossible: Impossible | null;
   readonly held_out: readonly HeldOut[];
@@ -49,6 +53,13 @@ export interface Impossible {
   readonly least_bytes: number;
 }
 
+/** A configuration that keeps to the cap by prediction alone. */
+export interface OverCap {
+  readonly point: Point;
+  readonly predicted_bytes: number;
+  readonly resident_peak_bytes: number;
+}
+
 export interface HeldOut {
   readonly subject: Subject;
   readonly winner: Figures;
@@ -59,6 +70,9 @@ export interface HeldOut {
   readonly verified: Verified | null;
 }
 
+/** Real runs of so many configurations at the most, where one after another breaks the cap for real. */
+const real_tries_max = 4;
+
 export async function tune(
   target: Target,
   subjects: readonly Subject[],
@@ -68,29 +82,39 @@ export async function tune(
   options: TuneOptions,
 ): Promise<Tuned> {
   const clock = new Clock();
-  const searched = await search(target, subjects, method, objective, {
+  const found = await search(target, subjects, method, objective, {
     seed: options.seed,
     budget: options.budget,
     progress: (evaluations) => options.progress('searching', evaluations, 0),
   });
   const search_s = clock.lap();
-  const others = await Promise.all(held_out.map((subject) => transfer(target, subject, searched, objective, options)));
   const checks = options.check !== 'none' && options.trouble === null;
-  const checked_rows = checks ? await checkAll(searched.evaluator, subjects, others, options) : 0;
-  const check_s = clock.lap();
-  const impossible = impossibility(subjects, searched, options.rss_max_bytes);
+  const own_rows = subjects.map((subject, trace) => ({ subject, points: found.evaluator.triedOn(trace) }));
+  let checked_rows = checks ? await checkAll(own_rows, options) : 0;
+  let check_s = clock.lap();
+  const impossible = impossibility(subjects, found, options.rss_max_bytes);
   const runs = checks && options.check === 'kernel' && impossible === null;
-  const winner = searched.winner.evaluated;
-  const real = async (on: readonly Subject[]): Promise<Verified> =>
-    verify(on, winner.point, target.baseline, {
+  const real = async (on: readonly Subject[], point: Point): Promise<Verified> =>
+    verify(on, point, target.baseline, {
       rounds: options.rounds,
       seed: options.seed,
       progress: (done, total) => options.progress('running for real', done, total),
     });
-  const verified = runs ? await real(subjects) : null;
+  const settled = runs
+    ? await settle(found, options.rss_max_bytes, (point) => real(subjects, point))
+    : { winner: found.winner, verified: null, over_cap: [] };
+  const searched = { ...found, winner: settled.winner };
+  const winner = searched.winner.evaluated;
+  const { verified } = settled;
+  let verify_s = clock.lap();
+  const others = await Promise.all(held_out.map((subject) => transfer(target, subject, searched, objective, options)));
+  const their_rows = others.map(({ subject, evaluator }) => ({ subject, points: evaluator.triedOn(0) }));
+  if (checks) checked_rows += await checkAll(their_rows, options);
+  check_s += clock.lap();
   const measured: HeldOut[] = [];
   for (const { evaluator: _, ...each } of others)
-    measured.push({ ...each, verified: runs ? await real([each.subject]) : null });
+    measured.push({ ...each, verified: runs ? await real([each.subject], winner.point) : null });
+  verify_s += clock.lap();
   const unsure = [verified, ...measured.map((each) => each.verified)].find((each) => each?.check === 'unchecked');
   return {
     target,
@@ -98,9 +122,11 @@ export async function tune(
     objective,
     subjects,
     searched,
-    seconds: { search: search_s, check: check_s, verify: clock.lap() },
+    seconds: { search: search_s, check: check_s, verify: verify_s },
     checked_rows,
     verified,
+    over_cap: settled.over_cap,
+    rss_max_bytes: options.rss_max_bytes,
     worth: worthOf(objective, winner.figures, searched.baseline.figures, verified, options),
     impossible,
     held_out: measured,
@@ -114,6 +140,37 @@ export function hasSetting({ searched, target, worth, impossible, verified }: Tu
   if (impossible !== null || verified?.check === 'differ') return false;
   return worth.wins && !samePoint(searched.winner.evaluated.point, target.baseline);
 }
+
+/**
+ * The winner for real. The heap ledger reuses perfectly and a C library does not, so a real run may take more than the cap
+ * where the prediction did not: then the best of those follows that keep to it with as much to spare in proportion.
+ */
+async function settle(
+  { tried, winner }: Searched,
+  cap_bytes: number | undefined,
+  real: (point: Point) => Promise<Verified>,
+): Promise<{ winner: Ranked; verified: Verified; over_cap: OverCap[] }> {
+  const over_cap: OverCap[] = [];
+  let chosen = winner;
+  for (;;) {
+    const { point, figures } = chosen.evaluated;
+    const verified = await real(point);
+    const { resident_peak_bytes } = verified;
+    const settled = { winner: chosen, verified, over_cap };
+    if (cap_bytes === undefined || resident_peak_bytes <= cap_bytes || verified.check === 'differ') return settled;
+    const predicted_bytes = mostOf(figures);
+    const room_bytes = (cap_bytes * predicted_bytes) / resident_peak_bytes;
+    const next = tried.find(({ evaluated, standing }) => {
+      const most = mostOf(evaluated.figures);
+      return standing.excess === 0 && most <= room_bytes && most < predicted_bytes;
+    });
+    if (next === undefined || over_cap.length + 1 === real_tries_max) return settled;
+    over_cap.push({ point, predicted_bytes, resident_peak_bytes });
+    chosen = next;
+  }
+}
+
+const mostOf = (figures: readonly Figures[]): number => Math.max(...figures.map(({ memory_bytes }) => memory_bytes));
 
 /** The winner on a trace it has not seen, beside all that was tried for it. */
 async function transfer(
@@ -145,17 +202,11 @@ export function lossOf(found: Standing, best: Standing): number | null {
   return best.cost > 0 ? Math.max(0, found.cost / best.cost - 1) : 0;
 }
 
-/** Every row of a whole trace that the search or the held-out traces came to. */
+/** Rows of whole traces; returns how many. */
 async function checkAll(
-  evaluator: Evaluator,
-  subjects: readonly Subject[],
-  others: readonly { readonly subject: Subject; readonly evaluator: Evaluator }[],
+  work: readonly { readonly subject: Subject; readonly points: readonly Point[] }[],
   options: TuneOptions,
 ): Promise<number> {
-  const work = [
-    ...subjects.map((subject, trace) => ({ subject, points: evaluator.triedOn(trace) })),
-    ...others.map((other) => ({ subject: other.subject, points: other.evaluator.triedOn(0) })),
-  ];
   const total = work.reduce((sum, { points }) => sum + points.length, 0);
   let before = 0;
   for (const { subject, points } of work) {
@@ -174,10 +225,9 @@ function impossibility(
   const live_bytes = Math.max(...subjects.map((subject) => subject.unavoidable().memory_bytes));
   const live_exceeds = live_bytes > rss_max_bytes;
   if (!live_exceeds && tried[0].standing.excess === 0) return null;
-  const most = (figures: readonly Figures[]): number => Math.max(...figures.map(({ memory_bytes }) => memory_bytes));
   const [first, ...rest] = tried.map(({ evaluated }) => evaluated);
-  const least = rest.reduce((best, each) => (most(each.figures) < most(best.figures) ? each : best), first);
-  return { rss_max_bytes, live_bytes, live_exceeds, least: least.point, least_bytes: most(least.figures) };
+  const least = rest.reduce((best, each) => (mostOf(each.figures) < mostOf(best.figures) ? each : best), first);
+  return { rss_max_bytes, live_bytes, live_exceeds, least: least.point, least_bytes: mostOf(least.figures) };
 }
 
 /** A difference that a check found: the search is not to be believed. */
