@@ -143,7 +143,8 @@ export function hasSetting({ searched, target, worth, impossible, verified }: Tu
 
 /**
  * The winner for real. The heap ledger reuses perfectly and a C library does not, so a real run may take more than the cap
- * where the prediction did not: then the best of those follows that keep to it with as much to spare in proportion.
+ * where the prediction did not: then the best of those follows that keep to it with as much to spare in proportion, and
+ * where there is none, the one that takes least.
  */
 async function settle(
   { tried, winner }: Searched,
@@ -160,11 +161,10 @@ async function settle(
     if (cap_bytes === undefined || resident_peak_bytes <= cap_bytes || verified.check === 'differ') return settled;
     const predicted_bytes = mostOf(figures);
     const room_bytes = (cap_bytes * predicted_bytes) / resident_peak_bytes;
-    const next = tried.find(({ evaluated, standing }) => {
-      const most = mostOf(evaluated.figures);
-      return standing.excess === 0 && most <= room_bytes && most < predicted_bytes;
-    });
-    if (next === undefined || over_cap.length + 1 === real_tries_max) return settled;
+    const smaller = tried.filter(({ evaluated }) => mostOf(evaluated.figures) < predicted_bytes);
+    if (smaller.length === 0 || over_cap.length + 1 === real_tries_max) return settled;
+    const least = smaller.reduce((a, b) => (mostOf(b.evaluated.figures) < mostOf(a.evaluated.figures) ? b : a));
+    const next = smaller.find(({ evaluated }) => mostOf(evaluated.figures) <= room_bytes) ?? least;
     over_cap.push({ point, predicted_bytes, resident_peak_bytes });
     chosen = next;
   }
