@@ -370,7 +370,6 @@ void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_
   hak_batch_init(&allocator->batch, config, &allocator->blocks);
   hak_kept_init(&allocator->kept, memory, &allocator->blocks);
   hak_digest_init(&allocator->digest);
-  allocator->record = hak_memory_grow(memory, NULL, 0, sizeof(hak_action) * HAK_ACTIONS_LOGGED_MAX);
   grow(allocator, 1024);
 }
 

@@ -86,6 +86,7 @@ void hak_replay_init(hak_replay *replay, int touch, hak_profile profile, hak_ker
   replay->until_checkpoint = replay->config.checkpoint_events;
   /* Of many replays side by side, none keeps checkpoints or logs. */
   if (replay->terse) return;
+  replay->allocator.record = hak_memory_grow(memory, NULL, 0, sizeof(hak_action) * HAK_ACTIONS_LOGGED_MAX);
   replay->checkpoint_room = 1024;
   replay->checkpoint = hak_memory_grow(memory, NULL, 0, sizeof(hak_checkpoint) * (size_t)replay->checkpoint_room);
   replay->log_room = 256;
