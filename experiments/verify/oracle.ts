@@ -4,6 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
+import { probeProfile } from '../../native/index.ts';
 import { configOf, firstDifference, replay, type Setup } from '../../sim/index.ts';
 import type { Result } from '../../sim/result.ts';
 import {
@@ -424,18 +425,23 @@ function configurations({
   cases.push(caseOf('offset', offset, { ...unmapped_at_once, thp_policy: 1 }, { touch: 'recorded' }));
   const kept_pages = [511, 311, 511, 2000];
   const warm_pages = [511, 200, 511, 511];
+  const zero_pages = [
+    { split_maps_zero: true },
+    { split_maps_zero: false },
+    { split_maps_zero: true, read_maps_zero: false },
+  ];
   for (const [at, path] of folios.entries())
-    for (const split_maps_zero of [true, false])
+    for (const profile of zero_pages)
       cases.push(
         caseOf(
-          `folios ${at}, split_maps_zero=${split_maps_zero}`,
+          `folios ${at}, ${words(profile)}`,
           path,
           {
             ...{ ...mapped_from_a_page, bigcache: 0, thp_policy: 1, checkpoint_events: 1, cold_from_bytes: 2 ** 40 },
             kept_bytes_max: kept_pages[at] * 4 * KiB,
             warm_from_bytes: warm_pages[at] * 4 * KiB - 10,
           },
-          { touch: 'recorded', profile: { split_maps_zero } },
+          { touch: 'recorded', profile },
         ),
       );
   const stale = { legacy_stale_advice: 1, bigcache: 0, batch_flush_bytes: 2 ** 40 };
@@ -641,24 +647,30 @@ function malformed({ forgeries }: Inputs): Case[] {
 /** What only memory that is really written and read can tell: stamps, contents, and refusals. */
 function realKernel({ short_edges, churn, full }: Inputs): Case[] {
   const small = { thp_policy: 0 };
+  const profile = probeProfile() ?? default_profile;
   const onReal = (name: string, settings: Partial<Config>, touch: Setup['touch'], breaks?: string[]): Case => ({
-    ...caseOf(`edges on the real kernel, ${name}`, short_edges, settings, { touch }),
+    ...caseOf(`edges on the real kernel, ${name}`, short_edges, settings, { touch, profile }),
     kernel: 'real',
     ...(breaks === undefined ? {} : { breaks }),
   });
   return [
     onReal('first page touched', small, 'first'),
-    { ...caseOf('churn on the real kernel, no page touched', churn, small, { touch: 'none' }), kernel: 'real' },
+    {
+      ...caseOf('churn on the real kernel, no page touched', churn, small, { touch: 'none', profile }),
+      kernel: 'real',
+    },
     onReal('legacy_header', { ...small, legacy_header: 1 }, 'first'),
     onReal('trusting legacy_stale_advice', { ...small, legacy_stale_advice: 1, batch_blocks_max: 4 }, 'first', [
       'kernel',
       'contents',
     ]),
     {
-      ...caseOf('full region on the real kernel, trusting stale advice at the end', full, {
-        legacy_stale_advice: 1,
-        bigcache: 0,
-      }),
+      ...caseOf(
+        'full region on the real kernel, trusting stale advice at the end',
+        full,
+        { legacy_stale_advice: 1, bigcache: 0 },
+        { profile },
+      ),
       kernel: 'real',
       breaks: ['kernel', 'contents'],
     },
