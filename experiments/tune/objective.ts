@@ -76,6 +76,11 @@ export function leastMemoryWithin(slowdown_max_percent: number): Objective {
   };
 }
 
+/** The most memory that one of the traces takes. */
+export function mostOf(row: readonly Figures[]): number {
+  return Math.max(...row.map(({ memory_bytes }) => memory_bytes));
+}
+
 /** Mean over the traces of a figure against the baseline's. */
 export function meanRatio(row: readonly Figures[], baseline: readonly Figures[], of: keyof Figures): number {
   return mean(row, (each, trace) => ratio(each[of], baseline[trace][of]))!;

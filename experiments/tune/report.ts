@@ -2,7 +2,7 @@
 import { formatBytes } from '../command.ts';
 import type { Interval } from '../statistics.ts';
 import type { Evaluated } from './evaluator.ts';
-import type { Figures } from './objective.ts';
+import { type Figures, mostOf } from './objective.ts';
 import { type HeldOut, hasSetting, type Tuned } from './tune.ts';
 import type { Verified } from './verify.ts';
 
@@ -190,7 +190,7 @@ function figuresOf({ figures }: Evaluated): { ns: number; faults: number; reside
   return {
     ns: figures.reduce((sum, { time_ns }) => sum + time_ns, 0),
     faults: figures.reduce((sum, { faults }) => sum + faults, 0),
-    resident_peak_bytes: Math.max(...figures.map(({ memory_bytes }) => memory_bytes)),
+    resident_peak_bytes: mostOf(figures),
     score: figures.reduce((sum, { score }) => sum + score, 0) / figures.length,
   };
 }

@@ -1,7 +1,7 @@
 /** A whole search: the points of the space, a method over them, what it found and what that cost. */
 import { type Cost, type Evaluated, Evaluator } from './evaluator.ts';
 import type { Method, Problem } from './method.ts';
-import { type Objective, paretoFront } from './objective.ts';
+import { mostOf, type Objective, paretoFront } from './objective.ts';
 import { type Ranked, ranked } from './order.ts';
 import { chooseSome, distance, grid, type Point, samePoint } from './space.ts';
 import type { Subject, Target } from './target.ts';
@@ -101,6 +101,6 @@ function unique(evaluated: readonly Evaluated[]): Evaluated[] {
 function totals({ figures }: Evaluated): { time: number; memory: number } {
   return {
     time: figures.reduce((sum, { time_ns }) => sum + time_ns, 0),
-    memory: Math.max(...figures.map(({ memory_bytes }) => memory_bytes)),
+    memory: mostOf(figures),
   };
 }

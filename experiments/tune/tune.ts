@@ -4,7 +4,7 @@ import type { CheckLevel } from '../crosscheck.ts';
 import { type Ceiling, ceilingOf } from './ceiling.ts';
 import { Evaluator } from './evaluator.ts';
 import type { Method } from './method.ts';
-import { compareStandings, type Figures, type Objective, type Standing } from './objective.ts';
+import { compareStandings, type Figures, mostOf, type Objective, type Standing } from './objective.ts';
 import type { Ranked } from './order.ts';
 import { type Searched, search } from './search.ts';
 import { type Point, samePoint } from './space.ts';
@@ -169,8 +169,6 @@ async function settle(
     chosen = next;
   }
 }
-
-const mostOf = (figures: readonly Figures[]): number => Math.max(...figures.map(({ memory_bytes }) => memory_bytes));
 
 /** The winner on a trace it has not seen, beside all that was tried for it. */
 async function transfer(

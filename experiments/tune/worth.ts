@@ -1,7 +1,7 @@
 /** Whether the winner is worth setting: by how much it is better in what was asked for, as far as that was measured. */
 import type { Interval } from '../statistics.ts';
 import type { Figures, Objective } from './objective.ts';
-import { meanRatio } from './objective.ts';
+import { meanRatio, mostOf } from './objective.ts';
 import { margin, type Verified } from './verify.ts';
 
 export interface Worth {
@@ -32,9 +32,8 @@ export function worthOf(
   }
   if (objective.name === 'time') {
     const cap = rss_max_bytes ?? Number.POSITIVE_INFINITY;
-    const most = (figures: readonly Figures[]): number => Math.max(...figures.map(({ memory_bytes }) => memory_bytes));
-    const resident = verified?.resident_peak_bytes ?? most(winner);
-    const before = verified?.baseline.resident_peak_bytes ?? most(baseline);
+    const resident = verified?.resident_peak_bytes ?? mostOf(winner);
+    const before = verified?.baseline.resident_peak_bytes ?? mostOf(baseline);
     return { gain: speedup, wins: resident <= cap && (before > cap || speedup.low > 1 + margin) };
   }
   const gain = { median: memory, low: memory, high: memory };

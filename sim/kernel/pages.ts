@@ -2,9 +2,9 @@
  * The page model: what the kernel does to pages when it is asked to map, unmap, advise, or when they are touched.
  * Mirrors native/core/pages.c, whose answers the real kernel is held to.
  *
- * A page is absent, zero (mapped to the shared zero page by a read, where the kernel does that), resident, or lazy (resident, MADV_FREEd). A window
- * (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or huge-lazy. Of a window that is not a
- * table, the window speaks for its pages.
+ * A page is absent, zero (mapped to the shared zero page by a read, where the kernel does that), resident, or lazy
+ * (resident, MADV_FREEd). A window (2 MiB of aligned address) is empty (no page table), a table, huge, huge-zero or
+ * huge-lazy. Of a window that is not a table, the window speaks for its pages.
  *
  * A huge page that loses its mapping (part of it is unmapped or discarded) still is one folio, now mapped page by page.
  * MADV_FREE of a part of it splits the folio, and those of its pages that hold nothing but zeroes go to the zero page
@@ -184,10 +184,7 @@ export class PageModel {
       if (this.window[at] === huge) this.write(at, from, to, zeroes);
       from = to;
     }
-    const faults = this.faults - faults_before;
-    if (faults > 0) this.areas.prepareAnon(area);
-    const huge_faults = this.huge_faults - huge_before;
-    return huge_faults * this.prices.huge_fault_ns + (faults - huge_faults) * this.prices.fault_ns;
+    return this.gaveMemory(area, faults_before, huge_before);
   }
 
   /** Reads each page once, in ascending order, inside one area. */
@@ -218,10 +215,15 @@ export class PageModel {
       if (this.window[at] === table) this.readTable(at, from, to, read_maps_zero ? zero : resident);
       from = to;
     }
+    if (read_maps_zero) return (this.faults - faults_before) * this.prices.zero_fault_ns;
+    return this.gaveMemory(area, faults_before, huge_before);
+  }
+
+  /** The price of faults that gave memory to an area: the first of them gives it its anon_vma too. */
+  private gaveMemory(area: number, faults_before: number, huge_before: number): number {
     const faults = this.faults - faults_before;
-    if (read_maps_zero) return faults * this.prices.zero_fault_ns;
-    if (faults > 0) this.areas.prepareAnon(area);
     const huge_faults = this.huge_faults - huge_before;
+    if (faults > 0) this.areas.prepareAnon(area);
     return huge_faults * this.prices.huge_fault_ns + (faults - huge_faults) * this.prices.fault_ns;
   }
 
