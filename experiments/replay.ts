@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
-import { describeConfig, learning_note, type Result } from '../sim/index.ts';
+import { describeConfig, type Result } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace } from '../traces/index.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
@@ -128,7 +128,6 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
       `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
     `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
       `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,
-    ...(sim.learning.note === undefined ? [] : [`  ${learning_note}`]),
     '',
     ...verdict(check),
   ];

@@ -117,7 +117,7 @@ class Replay : public Napi::ObjectWrap<Replay> {
                         InstanceMethod<&Replay::Cancel>("cancel"), InstanceMethod<&Replay::Finish>("finish")});
   }
 
-  // new Replay(config: Float64Array, prices: Float64Array, profile: Int32Array, touch, log_from, log_to)
+  // new Replay(config: Float64Array, prices: Float64Array, profile: Int32Array, touch, log_from, log_to, seed)
   explicit Replay(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Replay>(info), state_(std::make_shared<State>()) {
     const auto config = info[0].As<Napi::Float64Array>();
     if (config.ElementLength() != param_count) Stale(info.Env());
@@ -128,6 +128,7 @@ class Replay : public Napi::ObjectWrap<Replay> {
     if (!hak_memory_open(&replay.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
     replay.log_from = info[4].As<Napi::Number>().Int64Value();
     replay.log_to = info[5].As<Napi::Number>().Int64Value();
+    replay.seed = info[6].As<Napi::Number>().Int64Value();
     replay.cancel = &state_->cancel;
     hak_replay_init(&replay, info[3].As<Napi::Number>().Int32Value(), kernel, nullptr);
   }
@@ -195,12 +196,13 @@ class Sweep : public Napi::ObjectWrap<Sweep> {
     return DefineClass(env, "Sweep", {InstanceMethod<&Sweep::Feed>("feed"), InstanceMethod<&Sweep::Finish>("finish")});
   }
 
-  // new Sweep(configs: Float64Array, one after the other, prices: Float64Array, profile: Int32Array, touch)
+  // new Sweep(configs: Float64Array, one after the other, prices: Float64Array, profile: Int32Array, touch, seeds: Float64Array)
   explicit Sweep(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Sweep>(info), state_(std::make_shared<SweepState>()) {
     const auto configs = info[0].As<Napi::Float64Array>();
     const hak_prices prices = PricesOf(info, 1);
     const hak_profile profile = ProfileOf(info, 2);
-    if (configs.ElementLength() % param_count != 0) Stale(info.Env());
+    const auto seeds = info[4].As<Napi::Float64Array>();
+    if (configs.ElementLength() != seeds.ElementLength() * param_count) Stale(info.Env());
     int64_t floor_bytes = INT64_MAX;
     for (size_t at = 0; at < configs.ElementLength(); at += param_count) {
       state_->states.push_back(std::make_unique<State>());
@@ -208,10 +210,11 @@ class Sweep : public Napi::ObjectWrap<Sweep> {
       ReadConfig(configs.Data() + at, replay.config);
       replay.prices = prices;
       replay.terse = true;
+      replay.seed = static_cast<int64_t>(seeds.Data()[at / param_count]);
       if (!hak_memory_open(&replay.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
       hak_replay_init(&replay, info[3].As<Napi::Number>().Int32Value(), profile, nullptr);
-      const int64_t threshold = hak_strategy_threshold(&replay.config, hak_strategy_select(&replay.config));
-      if (threshold < floor_bytes) floor_bytes = threshold;
+      const int64_t lowest = hak_strategy_floor(&replay.config);
+      if (lowest < floor_bytes) floor_bytes = lowest;
     }
     if (!hak_memory_open(&state_->fold.memory)) throw Napi::Error::New(info.Env(), "cannot reserve 64 GiB of address space");
     hak_fold_init(&state_->fold, floor_bytes);

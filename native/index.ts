@@ -7,10 +7,9 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { floorOf } from '../sim/fold.ts';
+import { floorOf } from '../sim/decide/strategy.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
 import { Eligibility } from '../sim/liveness.ts';
-import { learningOf } from '../sim/outcome.ts';
 import { livenessOf, type Setup } from '../sim/replay.ts';
 import type { Outcome, Result } from '../sim/result.ts';
 import { Baseline } from '../sim/score.ts';
@@ -43,7 +42,7 @@ export interface RealRun {
 }
 
 /** What a native result lacks: the half of the Result that the trace and configuration alone decide. */
-export type CoreResult = Omit<Result, 'learning' | 'score' | 'liveness'>;
+export type CoreResult = Omit<Result, 'score' | 'liveness'>;
 
 interface Addon {
   readonly fingerprint: string;
@@ -54,6 +53,7 @@ interface Addon {
     touch: number,
     log_from: number,
     log_to: number,
+    seed: number,
   ) => {
     feed(chunk: Chunk): Promise<number>;
     cancel(): void;
@@ -64,6 +64,7 @@ interface Addon {
     prices: Float64Array,
     profile: Int32Array,
     touch: number,
+    seeds: Float64Array,
   ) => {
     feed(chunk: Chunk): Promise<void>;
     finish(): string[];
@@ -129,6 +130,7 @@ export async function replayCore(
     touchIndex(setup.touch),
     setup.log?.from ?? 0,
     setup.log?.to ?? 0,
+    setup.seed,
   );
   const stop = (): void => run.cancel();
   signal?.addEventListener('abort', stop, { once: true });
@@ -171,12 +173,13 @@ export async function replayAll(
       pricesColumn(prices),
       profileColumn(profile),
       touchIndex(touch),
+      Float64Array.from(part, (at) => setups[at].seed),
     );
     for (const chunk of chunks()) await sweep.feed(chunk);
     sweep.finish().forEach((text, index) => {
       const setup = setups[part[index]];
       const { checkpoints: _, log: __, ...core } = JSON.parse(text) as CoreResult;
-      outcomes[part[index]] = { ...core, learning: learningOf(setup.config), score: scoreOf(core, setup, scored) };
+      outcomes[part[index]] = { ...core, score: scoreOf(core, setup, scored) };
     });
   }
   return outcomes;
@@ -227,6 +230,8 @@ export async function replayReal(
     '--die-with-parent',
     '--touch',
     setup.touch,
+    '--seed',
+    String(setup.seed),
     '--profile',
     profile.join(','),
     ...settings,
@@ -270,7 +275,6 @@ class Scan {
   complete(core: CoreResult, setup: Setup): Result {
     return {
       ...core,
-      learning: learningOf(setup.config),
       score: scoreOf(core, setup, this.baseline),
       liveness: livenessOf(this.eligibility, {
         bigcache: core.bigcache.hits,

@@ -10,9 +10,8 @@ import { type Chunk, op } from '../traces/trace.ts';
 import { heap_words } from './decide/allocator.ts';
 import { heapHigh, heapLow } from './decide/digest.ts';
 import { chunkBytes } from './decide/heap.ts';
-import { selectArm, thresholdOf } from './decide/strategy.ts';
 import { Baseline } from './score.ts';
-import { type Config, shape } from './spec.ts';
+import { shape } from './spec.ts';
 
 /**
  * A segment of the events that are left, and the stretch of folded events before each: `segment_rows` of them, in the last
@@ -51,11 +50,6 @@ export interface Folded {
 }
 
 const usual_segment_rows = 2 ** 14;
-
-/** The lowest size that a configuration maps. */
-export function floorOf(config: Config): number {
-  return thresholdOf(config, selectArm(config));
-}
 
 /**
  * Folds a trace. Memory is that of the events left and of one entry an object slot. `progress` is called after each chunk.

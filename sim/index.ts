@@ -1,8 +1,10 @@
 /** The simulator: pure functions, runs in a browser as it is. What `import ... from 'hakmem/sim'` gives. */
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
-export { fixed_arm } from './decide/strategy.ts';
-export { type Folded, floorOf, foldTrace, refold, rowsIn } from './fold.ts';
-export { lowestFloor, simulate, simulateAll, simulateOver } from './planned.ts';
+export type { LearnedWindow, Learner, LearnerFigures } from './decide/learner.ts';
+export type { MakeLearner, OwnPolicy, WindowRecord } from './decide/learning.ts';
+export { fixed_arm, first_step_arm, floorOf, learns, learnsSites, thresholds } from './decide/strategy.ts';
+export { type Folded, foldTrace, refold, rowsIn } from './fold.ts';
+export { floorOfSetup, lowestFloor, simulate, simulateAll, simulateOver } from './planned.ts';
 export { type Moment, type Observer, Replay, replay, type Setup } from './replay.ts';
 export {
   type Checkpoint,

@@ -11,6 +11,9 @@ const { page_bytes, bigcache_class_bytes: class_bytes } = shape;
 const thp_off = params.thp_policy.words!.indexOf('off');
 const thp_on = params.thp_policy.words!.indexOf('on');
 
+/** The slot of a site that may share any other's. */
+const untold = -1;
+
 /** What the rules know of a block. */
 interface Block {
   readonly size_bytes: number;
@@ -41,6 +44,8 @@ export class Eligibility {
   private freed_bytes = 0;
   /** A block that is not followed was freed: some ring may hold it. */
   private freed_unseen = false;
+  /** Sites of mapped blocks, where slots are searched for; none is added beyond the slots. */
+  private readonly sites = new Set<number>();
 
   constructor(config: Config) {
     this.config = config;
@@ -103,10 +108,11 @@ export class Eligibility {
     const at = this.classOf(size_bytes);
     const pages = this.pagesOf(size_bytes, at);
     const mapped_bytes = pages * page_bytes;
+    const key = this.keyOf(site);
     if (align > page_bytes) return { size_bytes, pages, ring: null, followed: false };
     if (config.thp_policy === thp_on || (config.thp_policy !== thp_off && mapped_bytes >= config.thp_from_bytes))
       counts.thp += 1;
-    const key = this.keyOf(site);
+    if (key === untold && at >= 0) return { size_bytes, pages, ring: null, followed: false };
     const name = at >= 0 ? `${key} ${at}` : null;
     // Too small to be looked up in BigCache, though its block may be of a class.
     if (name !== null && size_bytes < config.bigcache_from_bytes)
@@ -134,9 +140,13 @@ export class Eligibility {
     return { size_bytes, pages, ring: null, followed: false };
   }
 
+  /** Where slots are searched for, a site has its own while there are enough; then who shares with whom is a matter of order. */
   private keyOf(site: number): number {
-    const { config } = this;
-    return config.bigcache_site_keyed === 1 ? mix32(site) & (config.bigcache_slots - 1) : 0;
+    const { bigcache_direct, bigcache_site_keyed, bigcache_slots } = this.config;
+    if (bigcache_site_keyed === 0) return 0;
+    if (bigcache_direct === 1) return mix32(site) & (bigcache_slots - 1);
+    if (this.sites.size <= bigcache_slots) this.sites.add(site);
+    return this.sites.size <= bigcache_slots ? site : untold;
   }
 
   private pagesOf(size_bytes: number, at: number): number {
@@ -153,7 +163,7 @@ export class Eligibility {
     if (size_bytes < bigcache_from_bytes) return false;
     const below = bigcache_round === 1 ? -1 : class_bytes.findLastIndex((each) => each <= size_bytes);
     const above = class_bytes.findIndex((each) => each >= size_bytes);
-    let found = this.freed_unseen;
+    let found = this.freed_unseen || key === untold;
     for (const at of new Set([below, above])) {
       const ring = this.rings.get(`${key} ${at}`);
       if (ring === undefined) continue;
@@ -165,7 +175,8 @@ export class Eligibility {
 
   private free(block: Block): void {
     const bytes = block.pages * page_bytes;
-    if (!block.followed) {
+    const crowded = this.config.bigcache_direct === 0 && this.sites.size > this.config.bigcache_slots;
+    if (!block.followed || (crowded && block.ring !== null)) {
       this.freed_unseen = true;
       this.freed_bytes += 2 * bytes;
       return;

@@ -1,10 +1,13 @@
 /** From the state of a replay to what it came to. */
 import type { Allocator } from './decide/allocator.ts';
+import type { Learning } from './decide/learning.ts';
+import { lifecycle } from './decide/lifecycle.ts';
+import { lifecycles, selectArm } from './decide/strategy.ts';
 import type { Histogram } from './kernel/histogram.ts';
 import type { PageModel } from './kernel/pages.ts';
 import type { Outcome, Result } from './result.ts';
 import type { Baseline } from './score.ts';
-import { type Config, enums, learning_note, type Prices, params, shape } from './spec.ts';
+import { type Config, enums, type Prices, shape } from './spec.ts';
 
 /** Residency over the checkpoints. */
 export interface Residency {
@@ -43,7 +46,7 @@ export function outcomeOf(
     },
     areas: { peak: residency.areas_peak, end: kernel.areas.count },
     heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
-    bigcache: { hits: cache.hits, misses: cache.misses, evictions: cache.evictions, undersized: cache.undersized },
+    bigcache: { hits: cache.hits, misses: cache.misses, evictions: cache.evictions, undersized: cache.undersized, probes: cache.probes },
     batch: {
       added: batch.added,
       withdrawn: batch.withdrawn,
@@ -57,7 +60,7 @@ export function outcomeOf(
       cold: allocator.thermal_frees[2],
     },
     kept: { blocks: kept.count, bytes: kept.bytes, reused: allocator.kept_reused },
-    learning: learningOf(setup.config),
+    learning: learningOf(setup.config, allocator.learning),
     time_ns: {
       total: total_ns,
       allocate: allocator.allocate_ns,
@@ -82,16 +85,25 @@ export function heapFaultNs({ heap }: Allocator, prices: Prices): number {
   return heap.faults * prices.fault_ns;
 }
 
-/** Nothing is learned yet; a mode that would learn says so. */
-export function learningOf(config: Config): Result['learning'] {
-  const wants = params.lifecycle.words![config.lifecycle];
+/** What was learned, and how often the lifecycle moved. */
+export function learningOf(config: Config, learning: Learning | null): Result['learning'] {
+  const counted = learning?.learner.figures;
+  const cycle = learning?.lifecycle;
+  const fixed = config.lifecycle === lifecycles.frozen ? lifecycle.frozen : lifecycle.off;
   return {
-    state: 'fixed',
-    ratings: Array.from({ length: shape.strategies }, () => shape.elo_start),
-    matches: 0,
-    explorations: 0,
-    windows: 0,
-    p99_ns: null,
-    ...(wants === 'off' ? {} : { note: learning_note }),
+    state: enums.lifecycle_state[cycle?.state ?? fixed],
+    ratings: learning?.ratings() ?? Array.from({ length: shape.strategies }, () => shape.elo_start),
+    matches: counted?.matches ?? 0,
+    explorations: counted?.explorations ?? 0,
+    windows: learning?.windows ?? 0,
+    p99_ns: cycle === undefined || learning!.windows === 0 ? null : cycle.p99_ns,
+    arm: learning?.arm ?? selectArm(config),
+    rating_writes: counted?.rating_writes ?? 0,
+    draws: counted?.draws ?? 0,
+    freezes: cycle?.freezes ?? 0,
+    canaries: cycle?.canaries ?? 0,
+    promotions: cycle?.promotions ?? 0,
+    rollbacks: cycle?.rollbacks ?? 0,
+    relearns: cycle?.relearns ?? 0,
   };
 }

@@ -6,12 +6,13 @@
 import { type Chunk, op } from '../traces/trace.ts';
 import { assert } from './assert.ts';
 import { Allocator } from './decide/allocator.ts';
-import { type Folded, type FoldedColumns, floorOf, foldTrace, refold, rowsIn } from './fold.ts';
+import { floorOf } from './decide/strategy.ts';
+import { type Folded, type FoldedColumns, foldTrace, refold, rowsIn } from './fold.ts';
 import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
 import { outcomeOf, type Residency } from './outcome.ts';
-import { momentOf, type Observer, type Setup } from './replay.ts';
+import { momentOf, type Observer, type Setup, watchWindows } from './replay.ts';
 import type { Outcome } from './result.ts';
 import { shape } from './spec.ts';
 
@@ -19,12 +20,13 @@ import { shape } from './spec.ts';
  * One configuration over a folded trace. `observer.moment` is called at every checkpoint; between two rows the heap is
  * as it was at the row before.
  */
-export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 'moment'> = {}): Outcome {
-  assert(floorOf(setup.config) >= folded.floor_bytes, 'what was folded is mapped by no configuration');
+export function simulate(folded: Folded, setup: Setup, observer: Pick<Observer, 'moment' | 'window'> = {}): Outcome {
+  assert(floorOfSetup(setup) >= folded.floor_bytes, 'what was folded is mapped by no configuration');
   const { segments, segment_rows } = folded;
   const { config, prices } = setup;
   const kernel = new PageModel(setup.profile, prices);
-  const allocator = new Allocator(config, kernel, prices, touchIndex(setup.touch));
+  const allocator = new Allocator(setup, kernel, touchIndex(setup.touch));
+  watchWindows(allocator, observer);
   const latency = new Histogram();
   const residency = new Residencies(kernel, config.checkpoint_events);
   const { moment } = observer;
@@ -105,17 +107,22 @@ export function simulateAll(
   return simulateOver(foldTrace(chunks, lowestFloor(setups)), setups, progress);
 }
 
+/** The lowest size that the setup may map: of a policy of your own, its lowest threshold. */
+export function floorOfSetup({ config, policy }: Pick<Setup, 'config' | 'policy'>): number {
+  return policy?.arms_bytes?.[0] ?? floorOf(config);
+}
+
 /** The lowest size that one of the setups maps: what a trace may be folded to for all of them. */
 export function lowestFloor(setups: readonly Setup[]): number {
-  return setups.reduce((lowest, { config }) => Math.min(lowest, floorOf(config)), Number.POSITIVE_INFINITY);
+  return setups.reduce((lowest, setup) => Math.min(lowest, floorOfSetup(setup)), Number.POSITIVE_INFINITY);
 }
 
 /** The same over a trace that is folded already, to the lowest floor of the setups or below. */
 export function simulateOver(folded: Folded, setups: readonly Setup[], progress?: (done: number) => void): Outcome[] {
   const outcomes = new Array<Outcome>(setups.length);
   const by_floor = new Map<number, number[]>();
-  setups.forEach(({ config }, at) => {
-    const floor_bytes = floorOf(config);
+  setups.forEach((setup, at) => {
+    const floor_bytes = floorOfSetup(setup);
     by_floor.set(floor_bytes, [...(by_floor.get(floor_bytes) ?? []), at]);
   });
   let done = 0;

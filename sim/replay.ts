@@ -1,7 +1,7 @@
 /** The loop: chunks of a trace, a configuration, prices, a kernel profile -> Result. Mirrors native/core/replay.c. */
 import { type Chunk, op_names } from '../traces/trace.ts';
 import { Allocator } from './decide/allocator.ts';
-import { thresholdOf } from './decide/strategy.ts';
+import type { OwnPolicy, WindowRecord } from './decide/learning.ts';
 import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
@@ -18,6 +18,8 @@ export interface Setup {
   readonly profile: KernelProfile;
   readonly touch: TouchModel;
   readonly seed: number;
+  /** A policy from outside, in place of the learner that the configuration names. There is none of it in C. */
+  readonly policy?: OwnPolicy;
   /** Events [from, to) whose decision chain is kept in `Result.log`. */
   readonly log?: { readonly from: number; readonly to: number };
 }
@@ -28,6 +30,8 @@ export interface Observer {
   event?(chunk: Chunk, row: number, price_ns: number, allocator: Allocator): void;
   /** At every checkpoint. */
   moment?(moment: Moment): void;
+  /** At the end of every window that something is learned from. */
+  window?(record: WindowRecord): void;
 }
 
 /** The state at a checkpoint, for curves over the trace. */
@@ -75,7 +79,8 @@ export class Replay {
     this.setup = setup;
     this.observer = observer;
     this.kernel = new PageModel(setup.profile, setup.prices);
-    this.allocator = new Allocator(setup.config, this.kernel, setup.prices, touchIndex(setup.touch));
+    this.allocator = new Allocator(setup, this.kernel, touchIndex(setup.touch));
+    watchWindows(this.allocator, observer);
     this.eligibility = new Eligibility(setup.config);
     this.baseline = new Baseline();
     this.until_checkpoint = setup.config.checkpoint_events;
@@ -181,7 +186,7 @@ export class Replay {
       size_bytes: allocator.requestedBytes(chunk.object[row]),
       site: chunk.site[row],
       arm: allocator.arm,
-      threshold_bytes: thresholdOf(this.setup.config, allocator.arm),
+      threshold_bytes: allocator.threshold_bytes,
       route: enums.route[allocator.route],
       released: enums.route[allocator.released],
       usable_bytes: allocator.usable_bytes,
@@ -202,6 +207,10 @@ export class Replay {
     });
     allocator.recording = null;
   }
+}
+
+export function watchWindows({ learning }: Allocator, { window }: Pick<Observer, 'window'>): void {
+  if (learning !== null && window !== undefined) learning.observer = window;
 }
 
 export function momentOf(events: number, allocator: Allocator, kernel: PageModel, prices: Prices): Moment {

@@ -21,6 +21,8 @@ export interface Result {
     readonly misses: number;
     readonly evictions: number;
     readonly undersized: number;
+    /** Site slots looked at. */
+    readonly probes: number;
   };
   readonly batch: {
     readonly added: number;
@@ -32,13 +34,27 @@ export interface Result {
   readonly thermal: { readonly hot: number; readonly warm: number; readonly cold: number };
   readonly kept: { readonly blocks: number; readonly bytes: number; readonly reused: number };
   readonly learning: {
+    /** OFF, LEARN, FROZEN or CANARY. */
     readonly state: string;
+    /** In points, by strategy; 1500 each where nothing is rated. */
     readonly ratings: readonly number[];
     readonly matches: number;
+    /** Windows in which a strategy was drawn at random; of ucb1, moves of a site. */
     readonly explorations: number;
+    /** Windows that closed. */
     readonly windows: number;
+    /** Of the last window, of samples by the ledger's prices; null before the first. */
     readonly p99_ns: number | null;
-    readonly note?: string;
+    /** In force at the end: a strategy, of ucb1 the step of the site that was asked last, or 255 of a threshold set by hand. */
+    readonly arm: number;
+    readonly rating_writes: number;
+    /** Of the random generators. */
+    readonly draws: number;
+    readonly freezes: number;
+    readonly canaries: number;
+    readonly promotions: number;
+    readonly rollbacks: number;
+    readonly relearns: number;
   };
   readonly time_ns: {
     readonly total: number;
@@ -132,6 +148,7 @@ const decision_fields = [
   'batch',
   'thermal',
   'kept',
+  'learning',
   'violation',
 ] as const satisfies readonly (keyof Result)[];
 const kernel_fields = [

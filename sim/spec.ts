@@ -8,7 +8,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
 
-export type Unit = 'bytes' | 'events' | 'blocks' | 'count' | 'flag' | 'word';
+export type Unit = 'bytes' | 'events' | 'blocks' | 'count' | 'permille' | 'flag' | 'word';
 
 export interface Param {
   readonly unit: Unit;
@@ -25,11 +25,48 @@ export const params = {
   mmap_threshold_bytes: param('bytes', 0, 0, 2 ** 47, 'blocks from here on are mapped; 0 lets the strategy decide'),
   strategy_set: word(['geometric', 'public'], 'geometric', 'the list of thresholds that strategies stand for'),
   strategy: param('count', 0, 0, 11, 'the strategy in use while nothing is learned; 0 has the smallest threshold'),
-  lifecycle: word(['off', 'learn', 'frozen', 'auto'], 'off', 'when strategies are learned'),
+  lifecycle: word(
+    ['off', 'learn', 'frozen', 'auto'],
+    'off',
+    'off, frozen: the fixed strategy; learn: for ever; auto: LEARN, FROZEN, CANARY',
+  ),
+  learner: word(['elo', 'ucb1', 'epsilon', 'halving'], 'elo', 'what chooses the strategy of the next window'),
+  rating: word(
+    ['paired', 'classic'],
+    'paired',
+    'paired: a window tells what each strategy would have cost; classic: only the one that acted',
+  ),
+  window_events: param('events', 10_000, 1, 2 ** 32, 'a window is at least this long'),
+  window_samples: param('count', 50, 1, 2 ** 20, 'and has at least this many allocations that some strategy maps'),
+  explore_permille: param('permille', 100, 0, 1000, 'windows in which elo and epsilon try a strategy at random'),
+  elo_k: param('count', 32, 1, 256, 'points that a match of equals moves, twice over'),
+  elo_survivors: param('count', 6, 1, 12, 'strategies that elo keeps, and all that may still be the best'),
+  elo_survive_games: param('count', 50, 1, 2 ** 20, 'matches of each strategy before elo drops any'),
+  halving_windows: param('count', 3, 1, 2 ** 16, 'windows of a round of halving'),
+  ucb1_hysteresis_permille: param('permille', 80, 0, 1000, 'ucb1 moves a site only where another step is better by this'),
+  ucb1_hysteresis_windows: param('count', 3, 1, 1000, 'in so many windows on end'),
+  ucb1_cooldown_windows: param('count', 90, 0, 2 ** 20, 'and leaves it alone for so long; 180 s of 2 s windows'),
+  rules: word(
+    ['paired', 'classic'],
+    'paired',
+    'paired: freezes and relearns on evidence; classic: on p99 and elapsed windows, as the original',
+  ),
+  quantile: word(['histogram', 'p2'], 'histogram', 'what estimates the p99 of a window'),
+  freeze_stable_windows: param('count', 3, 1, 1000, 'windows in which nothing changed before LEARN ends'),
+  freeze_after_windows: param('count', 90, 0, 2 ** 20, 'classic: LEARN takes at least so long; 180 s of 2 s windows'),
+  freeze_p99_permille: param('permille', 10, 0, 1000, 'classic: a p99 that moved less has not changed'),
+  equivalence_permille: param('permille', 10, 0, 1000, 'paired: costs surely within this are as good as equal'),
+  drift_permille: param('permille', 250, 0, 2000, 'L1 distance of two signatures that is a drift'),
+  relearn_p99_permille: param('permille', 200, 0, 10_000, 'classic: a p99 worse by this'),
+  relearn_windows: param('count', 3, 1, 1000, 'in so many windows on end leaves FROZEN'),
+  canary_permille: param('permille', 50, 1, 1000, 'samples that the candidate decides in CANARY'),
+  canary_samples: param('count', 100, 1, 2 ** 20, 'samples of the candidate before a verdict'),
+  canary_windows_max: param('count', 10, 1, 1000, 'windows without a verdict before CANARY is rolled back'),
   bigcache: flag(1, 'keep freed blocks by (site, size class)'),
   bigcache_slots: param('count', 64, 1, 4096, 'site slots of BigCache, a power of two; sites share them by hash'),
   bigcache_ways: param('blocks', 4, 1, 64, 'blocks one (site, class) keeps; the oldest gives way'),
   bigcache_site_keyed: flag(1, 'off: all sites share one slot'),
+  bigcache_direct: flag(1, 'find a site slot by its hash; off: search the slots one by one'),
   bigcache_round: flag(1, 'round a request up to its class; off: put floors, get probes two classes'),
   bigcache_from_bytes: param(
     'bytes',
@@ -96,7 +133,38 @@ export const shape = {
   /** Latency histogram: 2^5 buckets an octave, error at most 1/64. */
   histogram_sub_bits: 5,
   histogram_buckets: 1568,
+  /** Ratings are whole numbers of 2^-16 points, so that their sum is conserved to the last bit. */
   elo_start: 1500,
+  elo_unit: 65536,
+  /** Beyond this difference in points the expected score stays what it is. */
+  elo_reach: 800,
+  /** Expected score of the stronger's opponent, in 2^-16, by whole points of difference: 1 / (1 + 10^(d / 400)). */
+  elo_expected16: Array.from({ length: 801 }, (_, points) => Math.round(65536 / (1 + 10 ** (points / 400)))),
+  /** Costs within one part in so many are a draw. */
+  elo_draw_divisor: 1000,
+  /** Thresholds that UCB1 of the original's phases 1 to 5 chooses among, for each call site. */
+  ucb1_steps: 6,
+  ucb1_step_bytes: [64, 128, 256, 512, 1024, 2048].map((kib) => kib * KiB),
+  /** Site slots of UCB1, a power of two; sites share them by hash. */
+  ucb1_sites: 64,
+  /** Signature of sizes: four classes an octave, from 64 KiB on, eleven octaves. */
+  signature_classes: 44,
+  signature_from_bytes: 64 * KiB,
+  /** Samples that each signature needs for every class in use before two are compared. */
+  signature_samples_a_class: 100,
+  /** Quantiles of Student's t, two-sided 99 %, by degrees of freedom from 1; beyond, the normal one. */
+  t99: [
+    63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.25, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947, 2.921,
+    2.898, 2.878, 2.861, 2.845, 2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.75,
+  ],
+  t99_normal: 2.576,
+  /** One-sided 99 % and 99.9 % points of z, squared: a canary is worse, a frozen strategy has become slow. */
+  z99_squared: 5.41,
+  z999_squared: 9.55,
+  /** A sample is slow where its price is above this quantile at the freeze, in permyriad. */
+  slow_permyriad: 9500,
+  /** Bins of free blocks that the ledger keeps for each strategy: BigCache's classes, then page counts by hash. */
+  ledger_bins: 64,
   /** Composite score: shares of CPU, faults and memory. */
   score_cpu: 0.4,
   score_faults: 0.3,
@@ -141,6 +209,8 @@ export const enums = {
   thp_kernel: ['never', 'madvise', 'always'],
   huge_zero_write: ['split', 'huge'],
   /** The ways in which a replay can catch itself breaking a rule. */
+  /** Of learning; off and frozen configurations stay in theirs. */
+  lifecycle_state: ['OFF', 'LEARN', 'FROZEN', 'CANARY'],
   violation: ['none', 'undersized', 'unmapped_advice', 'live_advice', 'region_exhausted', 'contents', 'kernel'],
 } as const;
 
@@ -150,6 +220,7 @@ export type TouchModel = (typeof enums.touch)[number];
 export const prices = {
   heap_call_ns: 20,
   lookup_ns: 30,
+  probe_ns: 1,
   mmap_ns: 1400,
   munmap_ns: 1600,
   madvise_ns: 1100,
@@ -204,10 +275,6 @@ export const modes = {
 
 export type Mode = keyof typeof modes;
 export const mode_names = Object.keys(modes) as Mode[];
-
-/** Said in the result of a mode that wants learned strategies: no method is built in yet. */
-export const learning_note =
-  'strategies are not learned yet: the fixed strategy (parameters strategy_set and strategy) is in use';
 
 /**
  * When a feature that is on has work to do: rules on the trace and the configuration alone, evaluated by

@@ -45,7 +45,7 @@ export class Checked {
   constructor(setup: Setup) {
     this.setup = setup;
     this.kernel = new PageModel(setup.profile, setup.prices);
-    this.allocator = new Allocator(setup.config, this.kernel, setup.prices, touchIndex(setup.touch));
+    this.allocator = new Allocator(setup, this.kernel, touchIndex(setup.touch));
     this.watch();
   }
 

@@ -32,17 +32,37 @@ static void describe(hak_allocator *allocator, int32_t block) {
   allocator->offset_pages = user_start(allocator, block);
 }
 
+static void take(hak_allocator *allocator, int64_t event, int arm) {
+  allocator->arm = arm;
+  if (arm == allocator->digested_arm) return;
+  allocator->digested_arm = arm;
+  hak_digest_mix(&allocator->digest, hak_digest_pack(event, (uint32_t)arm));
+}
+
 void hak_allocator_select(hak_allocator *allocator, int64_t event) {
-  allocator->arm = hak_strategy_select(allocator->config);
-  if (allocator->arm == allocator->digested_arm) return;
-  allocator->digested_arm = allocator->arm;
-  hak_digest_mix(&allocator->digest, hak_digest_pack(event, (uint32_t)allocator->arm));
+  const hak_learning *learning = allocator->learning;
+  take(allocator, event, learning == NULL ? hak_strategy_select(allocator->config) : allocator->first_arm + learning->arm);
+}
+
+int64_t hak_allocator_threshold(const hak_allocator *allocator) {
+  const hak_learning *learning = allocator->learning;
+  return learning == NULL ? hak_strategy_threshold(allocator->config, allocator->arm)
+                          : learning->ledger.thresholds_bytes[allocator->arm - allocator->first_arm];
 }
 
 /* The strategy is asked first; what it says is used. */
-static bool decides_to_map(hak_allocator *allocator, int64_t size_bytes) {
-  hak_allocator_select(allocator, allocator->event);
-  return size_bytes >= hak_strategy_threshold(allocator->config, allocator->arm) && !allocator->config->legacy_order;
+static bool decides_to_map(hak_allocator *allocator, int64_t size_bytes, uint32_t site) {
+  hak_learning *learning = allocator->learning;
+  if (learning == NULL) {
+    hak_allocator_select(allocator, allocator->event);
+    return size_bytes >= hak_strategy_threshold(allocator->config, allocator->arm) && !allocator->config->legacy_order;
+  }
+  if (size_bytes < learning->floor_bytes) {
+    if (allocator->digested_arm < 0) hak_allocator_select(allocator, allocator->event);
+    return false;
+  }
+  take(allocator, allocator->event, allocator->first_arm + hak_learning_decide(learning, allocator->event, site));
+  return size_bytes >= hak_allocator_threshold(allocator) && !allocator->config->legacy_order;
 }
 
 static void take_from_heap(hak_allocator *allocator, int64_t size_bytes) {
@@ -164,6 +184,7 @@ static void release(hak_allocator *allocator, int32_t block) {
   allocator->released = HAK_ROUTE_FREE_CACHE;
   allocator->free_ns += allocator->prices->lookup_ns;
   const int32_t evicted = hak_bigcache_put(&allocator->cache, block);
+  allocator->free_ns += allocator->cache.probed * allocator->prices->probe_ns;
   if (evicted == HAK_NO_BLOCK) return;
   act(allocator, HAK_ACTION_EVICT, at(allocator, evicted)->start, at(allocator, evicted)->pages);
   if (allocator->config->legacy_eviction_frees)
@@ -223,6 +244,7 @@ static int32_t acquire(hak_allocator *allocator, int64_t size_bytes, int64_t ali
   const bool over_aligned = align > HAK_PAGE_BYTES;
   const bool cached = !over_aligned && hak_bigcache_serves(&allocator->cache, size_bytes);
   int32_t block = cached ? hak_bigcache_try_get(&allocator->cache, site, size_bytes) : HAK_NO_BLOCK;
+  if (cached) allocator->allocate_ns += allocator->cache.probed * allocator->prices->probe_ns;
   if (block != HAK_NO_BLOCK) {
     allocator->route = HAK_ROUTE_CACHE;
   } else {
@@ -255,7 +277,10 @@ static void allocate(hak_allocator *allocator, int kind, int64_t object, int64_t
   allocator->allocate_ns += allocator->prices->heap_call_ns;
   allocator->size_of[object] = size_bytes;
   const int64_t touches = hak_touched_pages(allocator->touch, size_bytes, touched);
-  if (!decides_to_map(allocator, size_bytes)) {
+  const bool maps = decides_to_map(allocator, size_bytes, site);
+  if (size_bytes >= allocator->learns_from_bytes)
+    hak_learning_allocated(allocator->learning, object, size_bytes, align, site, touched, !maps);
+  if (!maps) {
     allocator->block_of[object] = on_heap;
     take_from_heap(allocator, size_bytes);
     allocator->kernel->heap_allocate(allocator->kernel, object, kind, size_bytes, align, touches);
@@ -274,6 +299,11 @@ static void allocate(hak_allocator *allocator, int kind, int64_t object, int64_t
   touch_block(allocator, block, touches, kind == HAK_OP_CALLOC);
 }
 
+/* A moving realloc is avoided while the block fits and fills its part. */
+static bool fits(int64_t usable_bytes, int64_t size_bytes) {
+  return size_bytes <= usable_bytes && size_bytes * HAK_REALLOC_FILL_DIVISOR >= usable_bytes;
+}
+
 static void reallocate(hak_allocator *allocator, int64_t object, int64_t size_bytes, uint32_t site, uint32_t touched) {
   hak_kernel *kernel = allocator->kernel;
   const int32_t block = allocator->block_of[object];
@@ -282,16 +312,18 @@ static void reallocate(hak_allocator *allocator, int64_t object, int64_t size_by
   allocator->size_of[object] = size_bytes;
   allocator->allocate_ns += allocator->prices->heap_call_ns;
   const int64_t touches = hak_touched_pages(allocator->touch, size_bytes, touched);
-  const bool maps = decides_to_map(allocator, size_bytes);
-  if (block != on_heap) {
-    const int64_t usable_bytes = at(allocator, block)->pages * HAK_PAGE_BYTES;
-    if (size_bytes <= usable_bytes && size_bytes * HAK_REALLOC_FILL_DIVISOR >= usable_bytes) {
-      allocator->route = HAK_ROUTE_IN_PLACE;
-      at(allocator, block)->size_bytes = size_bytes;
-      describe(allocator, block);
-      touch_block(allocator, block, touches, false);
-      return;
-    }
+  if (old_bytes >= allocator->learns_from_bytes && size_bytes < allocator->learns_from_bytes)
+    hak_learning_freed(allocator->learning, allocator->event, object);
+  const bool maps = decides_to_map(allocator, size_bytes, site);
+  const bool stays = block != on_heap && fits(at(allocator, block)->pages * HAK_PAGE_BYTES, size_bytes);
+  if (size_bytes >= allocator->learns_from_bytes)
+    hak_learning_reallocated(allocator->learning, object, size_bytes, site, touched, !maps && !stays);
+  if (stays) {
+    allocator->route = HAK_ROUTE_IN_PLACE;
+    at(allocator, block)->size_bytes = size_bytes;
+    describe(allocator, block);
+    touch_block(allocator, block, touches, false);
+    return;
   }
   const int64_t copied_pages = hak_pages_of(old_bytes < size_bytes ? old_bytes : size_bytes);
   int32_t moved = on_heap;
@@ -331,6 +363,8 @@ static void free_object(hak_allocator *allocator, int64_t object) {
   hak_assert(block != dead);
   allocator->block_of[object] = dead;
   allocator->free_ns += allocator->prices->heap_call_ns;
+  if (allocator->size_of[object] >= allocator->learns_from_bytes)
+    hak_learning_freed(allocator->learning, allocator->event, object);
   if (block == on_heap) {
     hak_heap_free(&allocator->heap, allocator->size_of[object]);
     allocator->kernel->heap_free(allocator->kernel, object);
@@ -354,7 +388,7 @@ static void grow(hak_allocator *allocator, int64_t objects) {
 }
 
 void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_config *config, const hak_prices *prices,
-                        hak_kernel *kernel, int touch) {
+                        hak_kernel *kernel, int touch, hak_profile profile, int64_t seed) {
   memset(allocator, 0, sizeof *allocator);
   allocator->config = config;
   allocator->prices = prices;
@@ -370,6 +404,10 @@ void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_
   hak_batch_init(&allocator->batch, config, &allocator->blocks);
   hak_kept_init(&allocator->kept, memory, &allocator->blocks);
   hak_digest_init(&allocator->digest);
+  allocator->learning = hak_learning_new(memory, config, prices, profile, seed, touch, &allocator->cache, &allocator->heap,
+                                         &allocator->digest);
+  allocator->learns_from_bytes = allocator->learning == NULL ? INT64_MAX : allocator->learning->floor_bytes;
+  allocator->first_arm = hak_strategy_learns_sites(config) ? HAK_FIRST_STEP_ARM : 0;
   grow(allocator, 1024);
 }
 

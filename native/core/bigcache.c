@@ -20,10 +20,32 @@ static int ceil_class(int64_t bytes) {
 
 static bool rounds(const hak_bigcache *cache) { return cache->config->bigcache_round && !cache->config->legacy_undersized; }
 
-static int64_t slot_of(const hak_bigcache *cache, uint32_t site, int size_class) {
-  const uint32_t slots = (uint32_t)cache->config->bigcache_slots;
-  const uint32_t key = cache->config->bigcache_site_keyed ? hak_mix32(site) & (slots - 1) : 0;
-  return (int64_t)key * classes + size_class;
+/* The slot of the site, which takes the first empty one; bigcache_slots where all are others'. */
+static int64_t search(hak_bigcache *cache, uint32_t site) {
+  const int64_t slots = cache->config->bigcache_slots;
+  for (int64_t slot = 0; slot < slots; slot += 1) {
+    cache->probed = slot;
+    if (slot == cache->taken) {
+      cache->sites[slot] = site;
+      cache->taken += 1;
+      return slot;
+    }
+    if (cache->sites[slot] == site) return slot;
+  }
+  return slots;
+}
+
+static int64_t slot_of(hak_bigcache *cache, uint32_t site) {
+  const hak_config *config = cache->config;
+  cache->probed = 0;
+  int64_t slot = 0;
+  if (config->bigcache_site_keyed) {
+    if (!config->bigcache_direct) slot = search(cache, site);
+    if (config->bigcache_direct || slot == config->bigcache_slots)
+      slot = hak_mix32(site) & (uint32_t)(config->bigcache_slots - 1);
+  }
+  cache->probes += 1 + cache->probed;
+  return slot;
 }
 
 void hak_bigcache_init(hak_bigcache *cache, hak_memory *memory, const hak_config *config, hak_blocks *blocks) {
@@ -31,6 +53,7 @@ void hak_bigcache_init(hak_bigcache *cache, hak_memory *memory, const hak_config
   const size_t slots = (size_t)config->bigcache_slots * classes;
   cache->ring = hak_memory_grow(memory, NULL, 0, sizeof(int32_t) * slots * (size_t)config->bigcache_ways);
   cache->held = hak_memory_grow(memory, NULL, 0, slots);
+  cache->sites = hak_memory_grow(memory, NULL, 0, sizeof(uint32_t) * (size_t)config->bigcache_slots);
 }
 
 bool hak_bigcache_serves(const hak_bigcache *cache, int64_t size_bytes) {
@@ -50,8 +73,8 @@ int hak_bigcache_class_of(const hak_bigcache *cache, int64_t pages) {
   return at < classes && class_bytes[at] == usable_bytes ? at : HAK_NO_CLASS;
 }
 
-static int32_t probe(hak_bigcache *cache, uint32_t site, int size_class, int64_t size_bytes) {
-  const int64_t at = slot_of(cache, site, size_class);
+static int32_t probe(hak_bigcache *cache, int64_t slot, int size_class, int64_t size_bytes) {
+  const int64_t at = slot * classes + size_class;
   if (cache->held[at] == 0) return HAK_NO_BLOCK;
   const int32_t block = cache->ring[at * cache->config->bigcache_ways + cache->held[at] - 1];
   const hak_block *found = &cache->blocks->block[block];
@@ -66,15 +89,16 @@ static int32_t probe(hak_bigcache *cache, uint32_t site, int size_class, int64_t
 }
 
 int32_t hak_bigcache_try_get(hak_bigcache *cache, uint32_t site, int64_t size_bytes) {
+  const int64_t slot = slot_of(cache, site);
   const int above = ceil_class(size_bytes);
   int32_t block = HAK_NO_BLOCK;
   if (rounds(cache)) {
-    block = probe(cache, site, above, size_bytes);
+    block = probe(cache, slot, above, size_bytes);
   } else {
     const int below = floor_class(size_bytes);
-    if (below != HAK_NO_CLASS) block = probe(cache, site, below, size_bytes);
+    if (below != HAK_NO_CLASS) block = probe(cache, slot, below, size_bytes);
     if (block == HAK_NO_BLOCK && !cache->config->legacy_undersized && above < classes && above != below)
-      block = probe(cache, site, above, size_bytes);
+      block = probe(cache, slot, above, size_bytes);
   }
   if (block == HAK_NO_BLOCK)
     cache->misses += 1;
@@ -86,7 +110,7 @@ int32_t hak_bigcache_try_get(hak_bigcache *cache, uint32_t site, int64_t size_by
 int32_t hak_bigcache_put(hak_bigcache *cache, int32_t block) {
   const int64_t ways = cache->config->bigcache_ways;
   hak_block *freed = &cache->blocks->block[block];
-  const int64_t at = slot_of(cache, freed->site, freed->size_class);
+  const int64_t at = slot_of(cache, freed->site) * classes + freed->size_class;
   int32_t *ring = &cache->ring[at * ways];
   int32_t evicted = HAK_NO_BLOCK;
   if (cache->held[at] == ways) {

@@ -75,7 +75,53 @@ typedef struct {
 } hak_histogram;
 void hak_histogram_add(hak_histogram *histogram, int64_t value);
 void hak_histogram_add_many(hak_histogram *histogram, int64_t value, int64_t times);
+/* As if everything that `other` was given had been added here. */
+void hak_histogram_merge(hak_histogram *histogram, const hak_histogram *other);
+void hak_histogram_clear(hak_histogram *histogram);
 int64_t hak_histogram_quantile(const hak_histogram *histogram, int64_t permyriad);
+int64_t hak_histogram_bucket(int64_t value);
+/* Values in buckets above that of `value`. */
+int64_t hak_histogram_above(const hak_histogram *histogram, int64_t value);
+
+/* prng.c: Alea. `seed` is ASCII. */
+typedef struct {
+  double s0, s1, s2, c;
+  int64_t draws;
+} hak_prng;
+void hak_prng_init(hak_prng *prng, const char *seed);
+/* In [0, 1), of 32 random bits. */
+double hak_prng_next(hak_prng *prng);
+/* A whole number in [0, count). */
+int64_t hak_prng_below(hak_prng *prng, int64_t count);
+
+/* elo.c: ratings in 2^-16 points, scores in 2^-16. */
+int32_t hak_elo_expected16(int32_t own, int32_t other);
+/* Moves both ratings by one delta; returns what `a` gained. */
+int32_t hak_elo_match(int32_t *ratings, int a, int b, int32_t score16, int32_t k);
+
+/* p2.c */
+typedef struct {
+  double p;
+  double heights[5], positions[5];
+  int64_t count, rejected;
+} hak_p2;
+void hak_p2_init(hak_p2 *p2, double p);
+void hak_p2_add(hak_p2 *p2, double value);
+void hak_p2_clear(hak_p2 *p2);
+/* NaN while there is no value. */
+double hak_p2_estimate(const hak_p2 *p2);
+
+/* signature.c */
+enum { HAK_NO_TEST = -1 };
+typedef struct {
+  double counts[HAK_SIGNATURE_CLASSES], bytes[HAK_SIGNATURE_CLASSES];
+  double samples, total_bytes;
+} hak_signature;
+void hak_signature_add(hak_signature *signature, int64_t size_bytes);
+void hak_signature_add_all(hak_signature *signature, const hak_signature *other);
+void hak_signature_clear(hak_signature *signature);
+/* From 0 to 2000, or HAK_NO_TEST where one of the two has too few samples. */
+int64_t hak_signature_drift_permille(const hak_signature *reference, const hak_signature *now);
 
 /* touch.c */
 int64_t hak_pages_of(int64_t size_bytes);
@@ -196,19 +242,29 @@ bool hak_placement_is_free(const hak_placement *placement, int64_t start, int64_
 int hak_thermal_class(const hak_config *config, int64_t size_bytes);
 bool hak_thp_wants_huge(const hak_config *config, int64_t mapped_bytes);
 bool hak_thp_forbids_huge(const hak_config *config);
-enum { HAK_FIXED_ARM = 255 };
+enum { HAK_FIXED_ARM = 255, HAK_FIRST_STEP_ARM = 32 };
+/* The strategy of a configuration that learns nothing. */
 int hak_strategy_select(const hak_config *config);
 int64_t hak_strategy_threshold(const hak_config *config, int arm);
+const int64_t *hak_strategy_thresholds(const hak_config *config);
+const int64_t *hak_strategy_steps(void);
+bool hak_strategy_learns(const hak_config *config);
+bool hak_strategy_learns_sites(const hak_config *config);
+/* The lowest size that the configuration may map. */
+int64_t hak_strategy_floor(const hak_config *config);
 
 /* heap.c */
 typedef struct {
-  int64_t live_bytes, peak_bytes;
+  /* The most that was live since it was settled, and before that. */
+  int64_t live_bytes, peak_bytes, settled_bytes;
 } hak_heap;
 int64_t hak_heap_chunk_bytes(int64_t size_bytes);
 void hak_heap_allocate(hak_heap *heap, int64_t size_bytes);
 void hak_heap_free(hak_heap *heap, int64_t size_bytes);
 /* A stretch of events at once: what they leave live, and the most that was live among them, both relative. */
 void hak_heap_fold(hak_heap *heap, int64_t net_bytes, int64_t most_bytes);
+/* The most that was live since this was asked last. */
+int64_t hak_heap_settle(hak_heap *heap);
 int64_t hak_heap_faults(const hak_heap *heap);
 
 /* kept.c */
@@ -236,8 +292,13 @@ typedef struct {
   const hak_config *config;
   hak_blocks *blocks;
   int64_t hits, misses, evictions, undersized, blocks_held;
+  /* Site slots looked at: in total, and beyond the first in the last lookup or put. */
+  int64_t probes, probed;
   int32_t *ring;
   uint8_t *held;
+  /* Sites of the slots that are taken, as they came; unused where a hash tells the slot. */
+  uint32_t *sites;
+  int64_t taken;
 } hak_bigcache;
 void hak_bigcache_init(hak_bigcache *cache, hak_memory *memory, const hak_config *config, hak_blocks *blocks);
 bool hak_bigcache_serves(const hak_bigcache *cache, int64_t size_bytes);
@@ -259,6 +320,174 @@ void hak_batch_withdraw(hak_batch *batch, int32_t block, int64_t bytes);
 bool hak_batch_is_full(const hak_batch *batch);
 int64_t hak_batch_ranges(const hak_batch *batch, hak_range ranges[HAK_BATCH_INDEX_MAX]);
 int64_t hak_batch_clear(hak_batch *batch, int32_t flushed[HAK_BATCH_INDEX_MAX]);
+
+/* paired.c: differences, window by window. */
+typedef struct {
+  int64_t count;
+  double mean, squares;
+} hak_paired;
+void hak_paired_add(hak_paired *paired, double value);
+double hak_paired_half(const hak_paired *paired);
+bool hak_paired_is_positive(const hak_paired *paired);
+bool hak_paired_is_within(const hak_paired *paired, double band);
+/* True where `hits` of `of` are surely more than the reference's share. */
+bool hak_is_more(int64_t hits, int64_t of, int64_t reference_hits, int64_t reference_of, double z_squared);
+
+/* ledger.c: what every strategy would have cost. Of ucb1 the strategies are steps. */
+enum { HAK_ARMS_MAX = HAK_STRATEGIES };
+typedef struct {
+  int64_t size_bytes, pages, touched_pages, ring, bin, faults, fault_ns, resident_pages, lazy_ns, map_ns;
+  int mapping_arms, heat;
+  bool cached, huge;
+} hak_mould;
+/* Free blocks at one place, and their resident pages together. */
+typedef struct {
+  int64_t blocks, resident;
+} hak_pool;
+typedef struct {
+  int64_t cpu_ns, faults, page_events;
+  int64_t heap_bytes, heap_peak_pages, resident_pages;
+  int64_t waiting_blocks, waiting_pages, kept_pages;
+  int hand;
+  hak_pool waiting[HAK_LEDGER_BINS], kept[HAK_LEDGER_BINS];
+  int64_t dry[HAK_LEDGER_BINS];
+  hak_pool *cached;
+} hak_ledger_arm;
+typedef struct {
+  const hak_config *config;
+  const hak_prices *prices;
+  const hak_bigcache *cache;
+  hak_heap *heap;
+  const int64_t *thresholds_bytes;
+  int arms, from, to;
+  bool huge_works, by_site;
+  int64_t baseline_ns, baseline_pages, baseline_events, live_bytes, peak_bytes;
+  int64_t last_event;
+  uint32_t last_site;
+  int64_t heap_acted_bytes;
+  int64_t rings;
+  hak_ledger_arm arm[HAK_ARMS_MAX];
+  int64_t bin_pages[HAK_LEDGER_BINS];
+  bool bin_huge[HAK_LEDGER_BINS];
+  int64_t site_ns[HAK_UCB1_SITES][HAK_UCB1_STEPS];
+  int64_t site_baseline_ns[HAK_UCB1_SITES];
+} hak_ledger;
+void hak_ledger_init(hak_ledger *ledger, hak_memory *memory, const hak_config *config, const hak_prices *prices,
+                     const hak_bigcache *cache, hak_heap *heap, bool huge_works);
+void hak_ledger_begin(hak_ledger *ledger, int64_t event, int from, int to);
+void hak_ledger_add(hak_ledger *ledger, const hak_mould *mould, bool on_heap);
+void hak_ledger_advance(hak_ledger *ledger, int64_t event);
+void hak_ledger_allocate(hak_ledger *ledger, const hak_mould *mould, uint32_t site);
+void hak_ledger_free(hak_ledger *ledger, const hak_mould *mould, uint32_t site);
+void hak_ledger_reallocate(hak_ledger *ledger, const hak_mould *before, const hak_mould *after, uint32_t site);
+int64_t hak_ledger_cost(const hak_ledger *ledger, int arm);
+void hak_ledger_clear_window(hak_ledger *ledger);
+void hak_ledger_cast(const hak_ledger *ledger, hak_mould *mould, int64_t size_bytes, int64_t align, int64_t ring_slot,
+                     int64_t touched);
+
+/* arms.c */
+int hak_means_add(hak_paired *means, int arms, const int64_t *costs);
+int hak_means_best(const hak_paired *means, int arms);
+
+/* learner.c tournament.c epsilon.c halving.c ucb1.c */
+typedef struct {
+  int64_t matches, explorations, rating_writes, draws;
+} hak_figures;
+typedef struct hak_learner hak_learner;
+typedef struct {
+  void (*learn)(hak_learner *learner, int acted, const int64_t *costs);
+  int (*choose)(hak_learner *learner);
+  int (*best)(const hak_learner *learner);
+  void (*reset)(hak_learner *learner);
+  bool (*is_active)(const hak_learner *learner, int arm);
+} hak_method;
+struct hak_learner {
+  const hak_method *method;
+  const hak_config *config;
+  int arms;
+  hak_figures figures;
+  hak_prng explore, opponent;
+  hak_paired means[HAK_ARMS_MAX];
+  /* tournament.c */
+  int32_t ratings[HAK_ARMS_MAX];
+  int64_t acted[HAK_ARMS_MAX], games[HAK_ARMS_MAX], last[HAK_ARMS_MAX];
+  /* tournament.c halving.c */
+  bool active[HAK_ARMS_MAX];
+  int64_t windows;
+  /* ucb1.c */
+  const hak_ledger *ledger;
+  int step[HAK_UCB1_SITES], wanted[HAK_UCB1_SITES];
+  int64_t streak[HAK_UCB1_SITES], rest[HAK_UCB1_SITES];
+  double plays[HAK_UCB1_SITES][HAK_UCB1_STEPS], rewards[HAK_UCB1_SITES][HAK_UCB1_STEPS];
+};
+extern const hak_method hak_tournament, hak_epsilon, hak_halving, hak_ucb1;
+void hak_learner_init(hak_learner *learner, const hak_config *config, const hak_ledger *ledger, int64_t seed);
+bool hak_learner_all_active(const hak_learner *learner, int arm);
+double hak_natural_log(double count);
+
+/* lifecycle.c */
+enum { HAK_CHANGE_NONE, HAK_CHANGE_FREEZE, HAK_CHANGE_CANARY, HAK_CHANGE_PROMOTE, HAK_CHANGE_ROLLBACK, HAK_CHANGE_RELEARN };
+typedef struct {
+  bool by_p2;
+  int64_t count;
+  hak_histogram histogram;
+  hak_p2 p2;
+} hak_quantiles;
+typedef struct {
+  const hak_config *config;
+  int arms;
+  int state, confirmed, candidate;
+  int64_t p99_ns, freezes, canaries, promotions, rollbacks, relearns;
+  hak_quantiles prices, canary_prices;
+  hak_histogram calm;
+  hak_signature reference, now, window;
+  hak_paired others[HAK_ARMS_MAX], trial;
+  int leader;
+  int64_t windows, stable, streak;
+  double leader_cost;
+  int64_t p99_before, p99_frozen, slow_bucket, slow_reference, calm_samples, slow, samples;
+  int64_t canary_slow, canary_samples, control_slow, control_samples;
+} hak_lifecycle;
+void hak_lifecycle_init(hak_lifecycle *cycle, const hak_config *config, int arms);
+void hak_lifecycle_add(hak_lifecycle *cycle, int64_t size_bytes, int64_t price_ns, bool by_candidate);
+int hak_lifecycle_close(hak_lifecycle *cycle, const int64_t *costs, const hak_learner *learner, int64_t cost);
+
+/* learning.c */
+typedef struct {
+  int64_t size_bytes, touched_pages;
+  uint32_t site, align;
+  bool on_heap;
+} hak_learned_block;
+typedef struct hak_learning hak_learning;
+struct hak_learning {
+  const hak_config *config;
+  hak_memory *memory;
+  hak_digest *digest;
+  int64_t floor_bytes;
+  hak_learner learner;
+  hak_lifecycle lifecycle;
+  hak_ledger ledger;
+  int64_t windows, samples, window_from, baseline_from_ns;
+  int arm;
+  bool by_sites, by_candidate;
+  uint32_t canary_seed;
+  int64_t canary_below;
+  int touch;
+  hak_learned_block *block;
+  int64_t objects;
+  int64_t costs[HAK_ARMS_MAX];
+  /* The way of a sample: another one in each state, and none of learning in FROZEN. */
+  int (*sample)(hak_learning *learning, int64_t event, uint32_t site);
+};
+/* NULL where the configuration learns nothing. */
+hak_learning *hak_learning_new(hak_memory *memory, const hak_config *config, const hak_prices *prices, hak_profile profile,
+                               int64_t seed, int touch, const hak_bigcache *cache, hak_heap *heap, hak_digest *digest);
+int hak_learning_decide(hak_learning *learning, int64_t event, uint32_t site);
+void hak_learning_allocated(hak_learning *learning, int64_t object, int64_t size_bytes, int64_t align, uint32_t site,
+                            uint32_t touched, bool on_heap);
+void hak_learning_freed(hak_learning *learning, int64_t event, int64_t object);
+void hak_learning_reallocated(hak_learning *learning, int64_t object, int64_t size_bytes, uint32_t site, uint32_t touched,
+                              bool on_heap);
 
 /* allocator.c */
 enum { HAK_ACTIONS_LOGGED_MAX = 4096 };
@@ -286,6 +515,11 @@ typedef struct {
   int64_t allocate_ns, free_ns, fault_ns;
   int violation;
   int route, released, arm;
+  /* NULL where nothing is learned. */
+  hak_learning *learning;
+  int64_t learns_from_bytes;
+  /* Where arms begin in the digest and the log. */
+  int first_arm;
   /* The arm that the digest was told of last. */
   int digested_arm;
   int64_t event;
@@ -301,7 +535,8 @@ typedef struct {
   hak_action *record;
 } hak_allocator;
 void hak_allocator_init(hak_allocator *allocator, hak_memory *memory, const hak_config *config, const hak_prices *prices,
-                        hak_kernel *kernel, int touch);
+                        hak_kernel *kernel, int touch, hak_profile profile, int64_t seed);
+int64_t hak_allocator_threshold(const hak_allocator *allocator);
 int64_t hak_allocator_run(hak_allocator *allocator, int64_t event, int kind, int64_t object, int64_t size_bytes,
                           int64_t align, uint32_t site, uint32_t touched);
 /* Asks the strategy, as of `event`; the digest is told when the arm changes. */
@@ -331,6 +566,7 @@ typedef struct {
   int64_t event, size_bytes, object, usable_bytes, offset_bytes;
   int64_t faults, huge_faults;
   int64_t cached_blocks, batch_blocks, batch_bytes, kept_blocks, kept_bytes;
+  int64_t threshold_bytes;
   int64_t first_action, actions;
   hak_residency residency;
   hak_digest digest;
@@ -341,6 +577,7 @@ typedef struct {
   hak_memory memory;
   hak_config config;
   hak_prices prices;
+  int64_t seed;
   hak_page_model model;
   hak_kernel *kernel;
   hak_allocator allocator;

@@ -18,4 +18,13 @@ void hak_heap_fold(hak_heap *heap, int64_t net_bytes, int64_t most_bytes) {
   heap->live_bytes += net_bytes;
 }
 
-int64_t hak_heap_faults(const hak_heap *heap) { return hak_pages_of(heap->peak_bytes); }
+int64_t hak_heap_settle(hak_heap *heap) {
+  const int64_t since_bytes = heap->peak_bytes;
+  if (since_bytes > heap->settled_bytes) heap->settled_bytes = since_bytes;
+  heap->peak_bytes = heap->live_bytes;
+  return since_bytes;
+}
+
+int64_t hak_heap_faults(const hak_heap *heap) {
+  return hak_pages_of(heap->peak_bytes > heap->settled_bytes ? heap->peak_bytes : heap->settled_bytes);
+}

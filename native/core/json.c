@@ -6,6 +6,7 @@
 static const char *const route_names[] = HAK_ROUTE_NAMES;
 static const char *const action_names[] = HAK_ACTION_NAMES;
 static const char *const violation_names[] = HAK_VIOLATION_NAMES;
+static const char *const state_names[] = HAK_LIFECYCLE_STATE_NAMES;
 static const char *const op_names[] = {"malloc", "calloc", "aligned", "realloc", "free"};
 
 static void put(FILE *out, const char *name, int64_t value) { fprintf(out, "\"%s\":%lld,", name, (long long)value); }
@@ -61,7 +62,7 @@ static void put_log_entry(FILE *out, const hak_replay *replay, const hak_log_ent
   put(out, "size_bytes", entry->size_bytes);
   put(out, "site", entry->site);
   put(out, "arm", entry->arm);
-  put(out, "threshold_bytes", hak_strategy_threshold(&replay->config, entry->arm));
+  put(out, "threshold_bytes", entry->threshold_bytes);
   fprintf(out, "\"route\":\"%s\",\"released\":\"%s\",", route_names[entry->route], route_names[entry->released]);
   put(out, "usable_bytes", entry->usable_bytes);
   put(out, "offset_bytes", entry->offset_bytes);
@@ -106,6 +107,38 @@ static void put_modelled_time(FILE *out, const hak_replay *replay) {
   fputs("},", out);
 }
 
+static void put_learning(FILE *out, const hak_replay *replay) {
+  static const hak_figures none = {0};
+  enum { lifecycle_frozen = 2 };
+  const hak_learning *learning = replay->allocator.learning;
+  const hak_lifecycle *cycle = learning == NULL ? NULL : &learning->lifecycle;
+  const hak_figures *figures = learning == NULL ? &none : &learning->learner.figures;
+  const int fixed = replay->config.lifecycle == lifecycle_frozen ? HAK_LIFECYCLE_STATE_FROZEN : HAK_LIFECYCLE_STATE_OFF;
+  open_object(out, "learning");
+  fprintf(out, "\"state\":\"%s\",\"ratings\":[", state_names[cycle == NULL ? fixed : cycle->state]);
+  const bool rated = learning != NULL && learning->learner.method == &hak_tournament;
+  for (int arm = 0; arm < HAK_STRATEGIES; arm += 1)
+    fprintf(out, "%s%.17g", arm > 0 ? "," : "",
+            rated ? (double)learning->learner.ratings[arm] / HAK_ELO_UNIT : (double)HAK_ELO_START);
+  fputs("],", out);
+  put(out, "matches", figures->matches);
+  put(out, "explorations", figures->explorations);
+  put(out, "windows", learning == NULL ? 0 : learning->windows);
+  if (learning == NULL || learning->windows == 0)
+    fputs("\"p99_ns\":null,", out);
+  else
+    put(out, "p99_ns", cycle->p99_ns);
+  put(out, "arm", learning == NULL ? hak_strategy_select(&replay->config) : learning->arm);
+  put(out, "rating_writes", figures->rating_writes);
+  put(out, "draws", figures->draws);
+  put(out, "freezes", cycle == NULL ? 0 : cycle->freezes);
+  put(out, "canaries", cycle == NULL ? 0 : cycle->canaries);
+  put(out, "promotions", cycle == NULL ? 0 : cycle->promotions);
+  put(out, "rollbacks", cycle == NULL ? 0 : cycle->rollbacks);
+  put_last(out, "relearns", cycle == NULL ? 0 : cycle->relearns);
+  fputs("},", out);
+}
+
 void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *measured) {
   const hak_allocator *allocator = &replay->allocator;
   const hak_kernel *kernel = replay->kernel;
@@ -136,7 +169,8 @@ void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *me
   put(out, "hits", allocator->cache.hits);
   put(out, "misses", allocator->cache.misses);
   put(out, "evictions", allocator->cache.evictions);
-  put_last(out, "undersized", allocator->cache.undersized);
+  put(out, "undersized", allocator->cache.undersized);
+  put_last(out, "probes", allocator->cache.probes);
   fputs("},", out);
   open_object(out, "batch");
   put(out, "added", allocator->batch.added);
@@ -155,6 +189,7 @@ void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *me
   put(out, "bytes", allocator->kept.bytes);
   put_last(out, "reused", allocator->kept_reused);
   fputs("},", out);
+  put_learning(out, replay);
   if (measured->real)
     fprintf(out,
             "\"time_ns\":{\"total\":%lld,\"allocate\":null,\"free\":null,\"fault\":null,\"wait\":null},"

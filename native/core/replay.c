@@ -56,6 +56,7 @@ static void add_to_log(hak_replay *replay, const hak_chunk *chunk, int64_t row) 
       .batch_bytes = allocator->batch.waiting_bytes,
       .kept_blocks = allocator->kept.count,
       .kept_bytes = allocator->kept.bytes,
+      .threshold_bytes = hak_allocator_threshold(allocator),
       .first_action = replay->log_actions,
       .actions = allocator->recorded,
       .digest = allocator->digest,
@@ -82,7 +83,8 @@ void hak_replay_init(hak_replay *replay, int touch, hak_profile profile, hak_ker
     hak_page_model_init(&replay->model, memory, profile, &replay->prices);
     replay->kernel = &replay->model.kernel;
   }
-  hak_allocator_init(&replay->allocator, memory, &replay->config, &replay->prices, replay->kernel, touch);
+  hak_allocator_init(&replay->allocator, memory, &replay->config, &replay->prices, replay->kernel, touch, profile,
+                     replay->seed);
   replay->until_checkpoint = replay->config.checkpoint_events;
   /* Of many replays side by side, none keeps checkpoints or logs. */
   if (replay->terse) return;

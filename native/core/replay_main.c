@@ -33,7 +33,7 @@ static parameter parameters[] = {
 static const char usage[] =
     "usage: hak-replay FILE.hak [--json] [--mode MODE] [--set param=value]... [--price name=ns]... [--touch MODEL]\n"
     "                  [--kernel real|counted] [--profile KEY=VALUE,...] [--log FROM:TO] [--trust]\n"
-    "                  [--folded] [--die-with-parent]\n"
+    "                  [--seed N] [--folded] [--die-with-parent]\n"
     "       hak-replay --probe | --fingerprint\n"
     "--folded: as a sweep replays, with what no mapping can come of added up; counted kernel only, keeps no checkpoints and no log\n";
 
@@ -175,7 +175,7 @@ static void replay_whole(void) {
 static void replay_folded(void) {
   static hak_fold fold;
   if (!hak_memory_open(&fold.memory)) fail("cannot reserve memory: %s", strerror(errno));
-  hak_fold_init(&fold, hak_strategy_threshold(&replay.config, hak_strategy_select(&replay.config)));
+  hak_fold_init(&fold, hak_strategy_floor(&replay.config));
   hak_chunk chunk;
   bool more = true;
   while (more && !replay.stopped) {
@@ -211,7 +211,7 @@ int main(int count, char **words) {
     char *value = at + 1 < count ? words[at + 1] : NULL;
     const bool takes_value = strcmp(word, "--set") == 0 || strcmp(word, "--price") == 0 || strcmp(word, "--touch") == 0 ||
                              strcmp(word, "--kernel") == 0 || strcmp(word, "--profile") == 0 || strcmp(word, "--log") == 0 ||
-                             strcmp(word, "--mode") == 0;
+                             strcmp(word, "--mode") == 0 || strcmp(word, "--seed") == 0;
     if (takes_value && value == NULL) fail("%s wants a value", word);
     if (strcmp(word, "--fingerprint") == 0) return puts(HAK_SPEC_FINGERPRINT) < 0;
     if (strcmp(word, "--help") == 0) return fputs(usage, stdout) < 0;
@@ -226,6 +226,7 @@ int main(int count, char **words) {
     else if (strcmp(word, "--folded") == 0) folded = true;
     else if (strcmp(word, "--set") == 0) set(value);
     else if (strcmp(word, "--price") == 0) set_price(value);
+    else if (strcmp(word, "--seed") == 0) replay.seed = parse_value(value, "seed");
     else if (strcmp(word, "--kernel") == 0) counted = strcmp(value, "counted") == 0;
     else if (strcmp(word, "--touch") == 0) {
       touch = index_of(touch_names, 5, value);

@@ -6,15 +6,16 @@ import { op } from '../../traces/trace.ts';
 import { assert } from '../assert.ts';
 import type { PageModel } from '../kernel/pages.ts';
 import { pagesOf, touchedPages } from '../kernel/touch.ts';
-import { type Config, enums, type Prices, shape } from '../spec.ts';
+import { type Config, enums, type KernelProfile, type Prices, shape } from '../spec.ts';
 import { Batch } from './batch.ts';
 import { BigCache } from './bigcache.ts';
 import { Blocks, home, no_block, no_class } from './blocks.ts';
 import { Digest, pack } from './digest.ts';
 import { Heap } from './heap.ts';
 import { Kept } from './kept.ts';
+import { type Learning, learningFor, type OwnPolicy } from './learning.ts';
 import { Placement } from './placement.ts';
-import { selectArm, thresholdOf } from './strategy.ts';
+import { first_step_arm, learnsSites, selectArm, thresholdOf } from './strategy.ts';
 import { thermalClass } from './thermal.ts';
 import { forbidsHuge, wantsHuge } from './thp.ts';
 
@@ -38,6 +39,15 @@ export interface Actions {
   readonly bytes: number;
 }
 
+/** What an allocator decides by, besides its kernel. */
+export interface Rules {
+  readonly config: Config;
+  readonly prices: Prices;
+  readonly profile: KernelProfile;
+  readonly seed: number;
+  readonly policy?: OwnPolicy | undefined;
+}
+
 export class Allocator {
   readonly blocks = new Blocks();
   readonly cache: BigCache;
@@ -45,6 +55,8 @@ export class Allocator {
   readonly kept: Kept;
   readonly heap = new Heap();
   readonly digest = new Digest();
+  /** Null where the configuration learns nothing. */
+  readonly learning: Learning | null;
   readonly thermal_frees = [0, 0, 0];
   kept_reused = 0;
   allocate_ns = 0;
@@ -66,6 +78,10 @@ export class Allocator {
   private readonly touch: number;
   private readonly placement: Placement;
   private readonly header_pages: number;
+  /** Blocks from here on are what is learned from. */
+  private readonly learns_from_bytes: number;
+  /** Where arms begin in the digest and the log: a site's steps are told from strategies. */
+  private readonly first_arm: number;
   /** By object slot: its block, or `on_heap`, or `dead`. */
   private block_of = new Int32Array(1024).fill(dead);
   private size_of = new Float64Array(1024);
@@ -75,7 +91,8 @@ export class Allocator {
   /** The arm that the digest was told of last. */
   private digested_arm = -1;
 
-  constructor(config: Config, kernel: PageModel, prices: Prices, touch: number) {
+  constructor(rules: Rules, kernel: PageModel, touch: number) {
+    const { config, prices, profile, seed, policy } = rules;
     this.config = config;
     this.kernel = kernel;
     this.prices = prices;
@@ -85,6 +102,10 @@ export class Allocator {
     this.kept = new Kept(this.blocks);
     this.placement = new Placement(config.region_bytes / page_bytes);
     this.header_pages = config.legacy_header;
+    const { cache, heap, digest } = this;
+    this.learning = learningFor(config, prices, profile, seed, touch, cache, heap, digest, policy ?? null);
+    this.learns_from_bytes = this.learning?.floor_bytes ?? Number.POSITIVE_INFINITY;
+    this.first_arm = policy === undefined && learnsSites(config) ? first_step_arm : 0;
   }
 
   /** Runs one event of a legal trace and returns what it cost, in ns. */
@@ -130,12 +151,22 @@ export class Allocator {
     if (this.batch.waiting.length > 0) this.flush();
   }
 
-  /** Asks the strategy, as of `event`; the digest is told when the arm changes. */
+  /** Asks the strategy in force, as of `event`; the digest is told when the arm changes. */
   select(event: number): void {
-    this.arm = selectArm(this.config);
-    if (this.arm === this.digested_arm) return;
-    this.digested_arm = this.arm;
-    this.digest.mix(pack(event, this.arm));
+    this.take(event, this.learning === null ? selectArm(this.config) : this.first_arm + this.learning.arm);
+  }
+
+  /** The threshold in force. */
+  get threshold_bytes(): number {
+    const { learning, arm } = this;
+    return learning === null ? thresholdOf(this.config, arm) : learning.thresholds_bytes[arm - this.first_arm];
+  }
+
+  private take(event: number, arm: number): void {
+    this.arm = arm;
+    if (arm === this.digested_arm) return;
+    this.digested_arm = arm;
+    this.digest.mix(pack(event, arm));
   }
 
   /** A live object of the heap path, of which only the ledger was told (sim/fold.ts). */
@@ -150,7 +181,10 @@ export class Allocator {
     assert(this.block_of[object] === dead, 'an object is allocated once');
     this.allocate_ns += this.prices.heap_call_ns;
     this.size_of[object] = size_bytes;
-    if (!this.decidesToMap(size_bytes)) {
+    const maps = this.decidesToMap(size_bytes, site);
+    if (size_bytes >= this.learns_from_bytes)
+      this.learning!.allocated(object, size_bytes, align, site, touched, !maps);
+    if (!maps) {
       this.block_of[object] = on_heap;
       this.takeFromHeap(size_bytes);
       return;
@@ -171,6 +205,7 @@ export class Allocator {
     assert(block !== dead, 'what is freed is live');
     this.block_of[object] = dead;
     this.free_ns += this.prices.heap_call_ns;
+    if (this.size_of[object] >= this.learns_from_bytes) this.learning!.freed(this.event, object);
     if (block === on_heap) {
       this.heap.free(this.size_of[object]);
       this.released = route.free_heap;
@@ -187,8 +222,13 @@ export class Allocator {
     const old_bytes = this.size_of[object];
     this.size_of[object] = size_bytes;
     this.allocate_ns += this.prices.heap_call_ns;
-    const maps = this.decidesToMap(size_bytes);
-    if (block !== on_heap && this.staysInPlace(block, size_bytes)) {
+    if (old_bytes >= this.learns_from_bytes && size_bytes < this.learns_from_bytes)
+      this.learning!.freed(this.event, object);
+    const maps = this.decidesToMap(size_bytes, site);
+    const stays = block !== on_heap && this.staysInPlace(block, size_bytes);
+    if (size_bytes >= this.learns_from_bytes)
+      this.learning!.reallocated(object, size_bytes, site, touched, !maps && !stays);
+    if (stays) {
       this.route = route.in_place;
       blocks.size_bytes[block] = size_bytes;
       this.describe(block);
@@ -222,9 +262,18 @@ export class Allocator {
   }
 
   /** The strategy is asked first; what it says is used. */
-  private decidesToMap(size_bytes: number): boolean {
-    this.select(this.event);
-    return size_bytes >= thresholdOf(this.config, this.arm) && this.config.legacy_order === 0;
+  private decidesToMap(size_bytes: number, site: number): boolean {
+    const { learning, event } = this;
+    if (learning === null) {
+      this.select(event);
+      return size_bytes >= thresholdOf(this.config, this.arm) && this.config.legacy_order === 0;
+    }
+    if (size_bytes < learning.floor_bytes) {
+      if (this.digested_arm < 0) this.select(event);
+      return false;
+    }
+    this.take(event, this.first_arm + learning.decide(event, site));
+    return size_bytes >= this.threshold_bytes && this.config.legacy_order === 0;
   }
 
   private takeFromHeap(size_bytes: number): void {
@@ -240,6 +289,7 @@ export class Allocator {
     const over_aligned = align > page_bytes;
     const cached = !over_aligned && cache.serves(size_bytes);
     let block = cached ? cache.tryGet(site, size_bytes) : no_block;
+    if (cached) this.allocate_ns += cache.probed * this.prices.probe_ns;
     if (block !== no_block) {
       this.route = route.cache;
     } else {
@@ -320,6 +370,7 @@ export class Allocator {
     this.released = route.free_cache;
     this.free_ns += this.prices.lookup_ns;
     const evicted = cache.put(block);
+    this.free_ns += cache.probed * this.prices.probe_ns;
     if (evicted === no_block) return;
     this.act(action.evict, blocks.start[evicted], blocks.pages[evicted]);
     if (config.legacy_eviction_frees === 1) this.unmap(evicted);

@@ -1,6 +1,8 @@
 /**
  * BigCache: freed blocks by (site, size class), a ring for each, newest out first, oldest out when full. Mirrors
  * native/core/bigcache.c. A lookup probes one ring; with bigcache_round off it probes the class below and the class above.
+ *
+ * A site's slot is told by its hash; with bigcache_direct off it is searched for, as the original first had it.
  */
 import { assert } from '../assert.ts';
 import { type Config, shape } from '../spec.ts';
@@ -15,11 +17,18 @@ export class BigCache {
   evictions = 0;
   undersized = 0;
   blocks_held = 0;
+  /** Site slots looked at, in total. */
+  probes = 0;
+  /** Site slots looked at beyond the first, in the last tryGet or put. */
+  probed = 0;
   private readonly config: Config;
   private readonly blocks: Blocks;
   private readonly ways: number;
   private readonly ring: Int32Array;
   private readonly held: Uint8Array;
+  /** Sites of the slots that are taken, as they came; unused where a hash tells the slot. */
+  private readonly sites: Uint32Array;
+  private taken = 0;
 
   constructor(config: Config, blocks: Blocks) {
     this.config = config;
@@ -27,6 +36,7 @@ export class BigCache {
     this.ways = config.bigcache_ways;
     this.ring = new Int32Array(config.bigcache_slots * classes * this.ways);
     this.held = new Uint8Array(config.bigcache_slots * classes);
+    this.sites = new Uint32Array(config.bigcache_slots);
   }
 
   /** True where requests of this size go through BigCache. */
@@ -51,15 +61,16 @@ export class BigCache {
 
   /** A cached block for the request, or no_block. */
   tryGet(site: number, size_bytes: number): number {
+    const slot = this.slotOf(site);
     const ceil = ceilClass(size_bytes);
     let block: number = no_block;
     if (this.rounds) {
-      block = this.probe(site, ceil, size_bytes);
+      block = this.probe(slot, ceil, size_bytes);
     } else {
       const floor = floorClass(size_bytes);
-      if (floor !== no_class) block = this.probe(site, floor, size_bytes);
+      if (floor !== no_class) block = this.probe(slot, floor, size_bytes);
       if (block === no_block && this.config.legacy_undersized === 0 && ceil < classes && ceil !== floor)
-        block = this.probe(site, ceil, size_bytes);
+        block = this.probe(slot, ceil, size_bytes);
     }
     if (block === no_block) this.misses += 1;
     else this.hits += 1;
@@ -69,7 +80,7 @@ export class BigCache {
   /** Keeps a freed block; returns the block that had to give way, or no_block. */
   put(block: number): number {
     const { blocks, ring, held, ways } = this;
-    const at = this.slotOf(blocks.site[block], blocks.class[block]);
+    const at = this.slotOf(blocks.site[block]) * classes + blocks.class[block];
     let evicted: number = no_block;
     if (held[at] === ways) {
       evicted = ring[at * ways];
@@ -89,9 +100,9 @@ export class BigCache {
     return this.config.bigcache_round === 1 && this.config.legacy_undersized === 0;
   }
 
-  private probe(site: number, size_class: number, size_bytes: number): number {
+  private probe(slot: number, size_class: number, size_bytes: number): number {
     const { ring, held, ways } = this;
-    const at = this.slotOf(site, size_class);
+    const at = slot * classes + size_class;
     if (held[at] === 0) return no_block;
     const block = ring[at * ways + held[at] - 1];
     assert(this.blocks.home[block] === home.cache, 'what the cache holds is at home there');
@@ -104,9 +115,28 @@ export class BigCache {
     return block;
   }
 
-  private slotOf(site: number, size_class: number): number {
-    const key = this.config.bigcache_site_keyed === 1 ? mix32(site) & (this.config.bigcache_slots - 1) : 0;
-    return key * classes + size_class;
+  private slotOf(site: number): number {
+    const { bigcache_site_keyed, bigcache_direct, bigcache_slots } = this.config;
+    this.probed = 0;
+    let slot = 0;
+    if (bigcache_site_keyed === 1) {
+      if (bigcache_direct === 0) slot = this.search(site);
+      if (bigcache_direct === 1 || slot === bigcache_slots) slot = mix32(site) & (bigcache_slots - 1);
+    }
+    this.probes += 1 + this.probed;
+    return slot;
+  }
+
+  /** The slot of the site, which takes the first empty one; bigcache_slots where all are others'. */
+  private search(site: number): number {
+    const { sites, taken } = this;
+    let slot = 0;
+    while (slot < taken && sites[slot] !== site) slot += 1;
+    this.probed = Math.min(slot, sites.length - 1);
+    if (slot < taken || slot === sites.length) return slot;
+    sites[slot] = site;
+    this.taken += 1;
+    return slot;
   }
 }
 

@@ -9,7 +9,9 @@ const { heap_header_bytes, heap_align_bytes, heap_chunk_min_bytes, page_bytes } 
 
 export class Heap {
   private live_bytes = 0;
+  /** The most that was live since it was settled, and before that. */
   private peak_bytes = 0;
+  private settled_bytes = 0;
 
   allocate(size_bytes: number): void {
     this.live_bytes += chunkBytes(size_bytes);
@@ -26,9 +28,17 @@ export class Heap {
     this.live_bytes += net_bytes;
   }
 
+  /** The most that was live since this was asked last: for the shadow ledger, which follows other heaps beside this one. */
+  settle(): number {
+    const since_bytes = this.peak_bytes;
+    if (since_bytes > this.settled_bytes) this.settled_bytes = since_bytes;
+    this.peak_bytes = this.live_bytes;
+    return since_bytes;
+  }
+
   /** First touches of the pages that the heap grew by. */
   get faults(): number {
-    return Math.ceil(this.peak_bytes / page_bytes);
+    return Math.ceil(Math.max(this.peak_bytes, this.settled_bytes) / page_bytes);
   }
 
   get resident_peak_bytes(): number {

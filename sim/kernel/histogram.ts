@@ -26,6 +26,26 @@ export class Histogram {
     if (value > this.max) this.max = value;
   }
 
+  /** As if everything that `other` was given had been added here. */
+  merge(other: Histogram): void {
+    for (let bucket = 0; bucket < buckets; bucket += 1) this.counts[bucket] += other.counts[bucket];
+    this.total += other.total;
+    if (other.max > this.max) this.max = other.max;
+  }
+
+  clear(): void {
+    this.counts.fill(0);
+    this.total = 0;
+    this.max = 0;
+  }
+
+  /** Values in buckets above that of `value`. */
+  above(value: number): number {
+    let above = 0;
+    for (let bucket = bucketOf(value) + 1; bucket < buckets; bucket += 1) above += this.counts[bucket];
+    return above;
+  }
+
   /** The middle of the bucket that holds the `permyriad`/10,000 quantile; 0 while empty. */
   quantile(permyriad: number): number {
     if (this.total === 0) return 0;
@@ -40,7 +60,7 @@ export class Histogram {
 }
 
 /** Values below 2^sub_bits have a bucket each; every octave above has 2^sub_bits. */
-function bucketOf(value: number): number {
+export function bucketOf(value: number): number {
   if (value < sub_buckets) return value;
   if (value < 2 ** 32) {
     const exponent = 31 - Math.clz32(value) - sub_bits;
