@@ -2,11 +2,12 @@
 import { type Command, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
-import { describeConfig, type Result } from '../sim/index.ts';
+import { describeConfig, learns, learnsSites, params, type Regret, type Result, type Setup } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace } from '../traces/index.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
+import { regretLines, regretOfRun } from './regret.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 
 interface Options extends SetupOptions {
@@ -47,9 +48,10 @@ async function replayCommand(path: string, options: Options): Promise<void> {
   const checked = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),
   });
+  const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
-  if (options.json) printJson(document(trace, chosen, checked, options.checkpoints === true));
-  else print(...report(trace, chosen, checked));
+  if (options.json) printJson(document(trace, chosen, checked, regret, options.checkpoints === true));
+  else print(...report(trace, chosen, checked, regret));
   process.exitCode = complain(checked);
 }
 
@@ -72,7 +74,13 @@ function complain({ sim, native, check }: Checked): number {
   return code;
 }
 
-function document(trace: Trace, chosen: Chosen, checked: Checked, checkpoints: boolean): unknown {
+function document(
+  trace: Trace,
+  chosen: Chosen,
+  checked: Checked,
+  regret: Regret | null,
+  checkpoints: boolean,
+): unknown {
   const { setup, prices, profile, mode } = chosen;
   const { silent, ...check } = checked.check;
   return {
@@ -87,6 +95,7 @@ function document(trace: Trace, chosen: Chosen, checked: Checked, checkpoints: b
     kernel_profile: { ...profile.profile, source: profile.source },
     sim: shown(checked.sim, checkpoints),
     native: checked.native === null ? null : shown(checked.native, checkpoints),
+    regret,
     check: { ...check, liveness_failures: silent.map(({ feature }) => feature) },
   };
 }
@@ -96,7 +105,7 @@ function shown(result: Result, with_checkpoints: boolean): unknown {
   return with_checkpoints ? { ...rest, checkpoints } : rest;
 }
 
-function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): string[] {
+function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, regret: Regret | null): string[] {
   const { setup, mode, prices } = chosen;
   const side = (name: string, of: (result: Result) => number | string | null): string => {
     const mine = of(sim);
@@ -128,8 +137,29 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked): 
       `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
     `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
       `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,
+    ...learned(setup, sim),
+    ...(regret === null ? [] : regretLines(regret)),
     '',
     ...verdict(check),
+  ];
+}
+
+/** What was learned, in words; nothing where nothing is. */
+function learned({ config, policy }: Setup, { learning }: Result): string[] {
+  if (!learns(config)) return [];
+  const { windows, state, arm, matches, explorations, freezes, canaries, promotions, rollbacks, relearns } = learning;
+  const name = policy?.name ?? params.learner.words![config.learner];
+  const site = learnsSites(config) && policy === undefined ? 'step' : 'strategy';
+  const moved = freezes + canaries > 0;
+  return [
+    `  learned by ${name} over ${windows} windows: ${state} on ${site} ${arm}` +
+      `${matches > 0 ? `, ${matches} matches` : ''}${explorations > 0 ? `, ${explorations} explorations` : ''}` +
+      `${windows === 0 ? `; too short a trace for a window of ${config.window_events} events and ${config.window_samples} samples` : ''}`,
+    ...(moved
+      ? [
+          `  froze ${freezes} times, ${canaries} canaries: ${promotions} promoted, ${rollbacks} rolled back, ${relearns} relearned`,
+        ]
+      : []),
   ];
 }
 

@@ -9,8 +9,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { floorOf } from '../sim/decide/strategy.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
-import { Eligibility } from '../sim/liveness.ts';
-import { livenessOf, type Setup } from '../sim/replay.ts';
+import type { Eligibility } from '../sim/liveness.ts';
+import { eligibilityOf, livenessOf, type Setup } from '../sim/replay.ts';
 import type { Outcome, Result } from '../sim/result.ts';
 import { Baseline } from '../sim/score.ts';
 import {
@@ -259,7 +259,7 @@ class Scan {
   private readonly baseline: Baseline;
 
   constructor(setup: Setup) {
-    this.eligibility = new Eligibility(setup.config);
+    this.eligibility = eligibilityOf(setup);
     this.baseline = new Baseline();
   }
 
@@ -277,12 +277,14 @@ class Scan {
       ...core,
       score: scoreOf(core, setup, this.baseline),
       liveness: livenessOf(this.eligibility, {
+        mapping: core.bigcache.hits + core.kept.reused + core.batch.withdrawn + core.syscalls.mmap,
         bigcache: core.bigcache.hits,
         batch: core.batch.added,
         hot: core.thermal.hot,
         warm: core.thermal.warm,
         kept: core.kept.reused + core.batch.withdrawn,
         thp: core.syscalls.madvise_hugepage,
+        learning: core.learning.rating_writes,
       }),
     };
   }

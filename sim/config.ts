@@ -11,10 +11,6 @@ import {
   params,
 } from './spec.ts';
 
-const auto = params.lifecycle.words!.indexOf('auto');
-const classic_rating = params.rating.words!.indexOf('classic');
-const classic_rules = params.rules.words!.indexOf('classic');
-
 /** A setting that no configuration can have: names the parameter, what was found and what was wanted. */
 export class ConfigError extends Error {
   override name = 'ConfigError';
@@ -35,8 +31,6 @@ export function configOf(mode: Mode, settings: Partial<Config> = {}): Config {
     throw new ConfigError(
       `warm_from_bytes: found ${config.warm_from_bytes}, wanted at most cold_from_bytes, ${config.cold_from_bytes}`,
     );
-  if (config.lifecycle === auto && config.rating === classic_rating && config.rules !== classic_rules)
-    throw new ConfigError('rules: found paired, wanted classic: rating=classic tells one strategy a window, no pairs');
   if (config.region_bytes % (2 * 2 ** 20) !== 0)
     throw new ConfigError(`region_bytes: found ${config.region_bytes}, wanted a multiple of 2 MiB`);
   return config;

@@ -2,9 +2,11 @@
 export { ConfigError, configOf, describeConfig, parseMode, parseSetting } from './config.ts';
 export type { LearnedWindow, Learner, LearnerFigures } from './decide/learner.ts';
 export type { MakeLearner, OwnPolicy, WindowRecord } from './decide/learning.ts';
-export { fixed_arm, first_step_arm, floorOf, learns, learnsSites, thresholds } from './decide/strategy.ts';
+export { first_step_arm, fixed_arm, floorOf, learns, learnsSites, thresholds } from './decide/strategy.ts';
+export { equivalenceClasses } from './equivalence.ts';
 export { type Folded, foldTrace, refold, rowsIn } from './fold.ts';
 export { floorOfSetup, lowestFloor, simulate, simulateAll, simulateOver } from './planned.ts';
+export { type Hindsight, hindsight, type Regret, regretOf } from './regret.ts';
 export { type Moment, type Observer, Replay, replay, type Setup } from './replay.ts';
 export {
   type Checkpoint,

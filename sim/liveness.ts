@@ -5,6 +5,7 @@
  */
 import { type Chunk, op } from '../traces/trace.ts';
 import { mix32 } from './decide/digest.ts';
+import { learns } from './decide/strategy.ts';
 import { type Config, type Feature, features, params, shape } from './spec.ts';
 
 const { page_bytes, bigcache_class_bytes: class_bytes } = shape;
@@ -34,7 +35,18 @@ interface Ring {
 export class Eligibility {
   private readonly config: Config;
   private readonly threshold_bytes: number;
-  private readonly counts: Record<Feature, number> = { bigcache: 0, batch: 0, hot: 0, warm: 0, kept: 0, thp: 0 };
+  private readonly counts: Record<Feature, number> = {
+    mapping: 0,
+    bigcache: 0,
+    batch: 0,
+    hot: 0,
+    warm: 0,
+    kept: 0,
+    thp: 0,
+    learning: 0,
+  };
+  /** Where strategies are learned, thresholds move: what the other features could have done is not told then. */
+  private readonly windows: Windows | null;
   private readonly live = new Map<number, Block>();
   /** By slot: whether `live` has it. Most objects are small, and a Map is slow to say no. */
   private mapped = new Uint8Array(1024);
@@ -47,16 +59,18 @@ export class Eligibility {
   /** Sites of mapped blocks, where slots are searched for; none is added beyond the slots. */
   private readonly sites = new Set<number>();
 
-  constructor(config: Config) {
+  /** `floor_bytes` and `ceiling_bytes` are the lowest and the highest threshold that may be in force. */
+  constructor(config: Config, floor_bytes: number, ceiling_bytes: number) {
     this.config = config;
-    const set =
-      params.strategy_set.words![config.strategy_set] === 'public'
-        ? shape.strategy_public_bytes
-        : shape.strategy_geometric_bytes;
-    this.threshold_bytes = config.mmap_threshold_bytes > 0 ? config.mmap_threshold_bytes : set[config.strategy];
+    this.threshold_bytes = floor_bytes;
+    this.windows = learns(config) ? new Windows(config, floor_bytes, ceiling_bytes) : null;
   }
 
   add(chunk: Chunk): void {
+    if (this.windows !== null) {
+      this.windows.add(chunk);
+      return;
+    }
     const { live, threshold_bytes } = this;
     const { op: kinds, object, size_bytes, align, site, length } = chunk;
     for (let row = 0; row < length; row += 1) {
@@ -65,6 +79,7 @@ export class Eligibility {
       const kind = kinds[row];
       if (kind < op.realloc) {
         if (size_bytes[row] < threshold_bytes) continue;
+        this.counts.mapping += 1;
         this.mapped[slot] = 1;
         live.set(slot, this.allocate(size_bytes[row], align[row], site[row]));
         continue;
@@ -83,8 +98,11 @@ export class Eligibility {
 
   /** By feature, 0 for features that are off. */
   counted(): Readonly<Record<Feature, number>> {
-    const { config, counts } = this;
+    const { config, counts, windows } = this;
+    if (windows !== null) return { ...counts, mapping: windows.mapping, learning: windows.closed };
     const on: Record<Feature, boolean> = {
+      mapping: true,
+      learning: false,
       bigcache: config.bigcache === 1,
       batch: config.thermal === 1 && config.batch === 1,
       hot: config.thermal === 1,
@@ -218,5 +236,40 @@ export class Eligibility {
     if (config.bigcache_round === 0) return class_bytes.findLastIndex((each) => each <= bytes);
     if (size_bytes < config.bigcache_from_bytes) return class_bytes.indexOf(bytes);
     return class_bytes.findIndex((each) => each >= size_bytes);
+  }
+}
+
+/** Windows of learning, as the spec has them: counted without the code that learns. */
+class Windows {
+  mapping = 0;
+  /** In LEARN from the start, the first of them is one that something is learned from. */
+  closed = 0;
+  private readonly config: Config;
+  private readonly floor_bytes: number;
+  private readonly ceiling_bytes: number;
+  private events = 0;
+  private from = 0;
+  private samples = 0;
+
+  constructor(config: Config, floor_bytes: number, ceiling_bytes: number) {
+    this.config = config;
+    this.floor_bytes = floor_bytes;
+    this.ceiling_bytes = ceiling_bytes;
+  }
+
+  add({ op: kinds, size_bytes, length }: Chunk): void {
+    const { window_events, window_samples } = this.config;
+    for (let row = 0; row < length; row += 1) {
+      if (kinds[row] === op.free || size_bytes[row] < this.floor_bytes) continue;
+      if (kinds[row] < op.realloc && size_bytes[row] >= this.ceiling_bytes) this.mapping += 1;
+      const event = this.events + row;
+      if (event - this.from >= window_events && this.samples >= window_samples) {
+        this.closed += 1;
+        this.from = event;
+        this.samples = 0;
+      }
+      this.samples += 1;
+    }
+    this.events += length;
   }
 }

@@ -46,7 +46,13 @@ export function outcomeOf(
     },
     areas: { peak: residency.areas_peak, end: kernel.areas.count },
     heap: { faults: heap.faults, resident_peak_bytes: heap.resident_peak_bytes },
-    bigcache: { hits: cache.hits, misses: cache.misses, evictions: cache.evictions, undersized: cache.undersized, probes: cache.probes },
+    bigcache: {
+      hits: cache.hits,
+      misses: cache.misses,
+      evictions: cache.evictions,
+      undersized: cache.undersized,
+      probes: cache.probes,
+    },
     batch: {
       added: batch.added,
       withdrawn: batch.withdrawn,

@@ -2,6 +2,7 @@
 import { type Chunk, op_names } from '../traces/trace.ts';
 import { Allocator } from './decide/allocator.ts';
 import type { OwnPolicy, WindowRecord } from './decide/learning.ts';
+import { ceilingOf, floorOf } from './decide/strategy.ts';
 import { Histogram } from './kernel/histogram.ts';
 import { PageModel } from './kernel/pages.ts';
 import { touchIndex } from './kernel/touch.ts';
@@ -81,7 +82,7 @@ export class Replay {
     this.kernel = new PageModel(setup.profile, setup.prices);
     this.allocator = new Allocator(setup, this.kernel, touchIndex(setup.touch));
     watchWindows(this.allocator, observer);
-    this.eligibility = new Eligibility(setup.config);
+    this.eligibility = eligibilityOf(setup);
     this.baseline = new Baseline();
     this.until_checkpoint = setup.config.checkpoint_events;
   }
@@ -109,12 +110,14 @@ export class Replay {
         areas_peak: greatest(this.checkpoints.map((each) => each.areas)),
       }),
       liveness: livenessOf(this.eligibility, {
+        mapping: cache.hits + allocator.kept_reused + batch.withdrawn + kernel.syscalls.mmap,
         bigcache: cache.hits,
         batch: batch.added,
         hot: allocator.thermal_frees[0],
         warm: allocator.thermal_frees[1],
         kept: allocator.kept_reused + batch.withdrawn,
         thp: kernel.syscalls.madvise_hugepage,
+        learning: allocator.learning?.learner.figures.rating_writes ?? 0,
       }),
       checkpoints: this.checkpoints,
       log: this.log,
@@ -226,6 +229,13 @@ export function momentOf(events: number, allocator: Allocator, kernel: PageModel
 }
 
 const greatest = (values: readonly number[]): number => values.reduce((most, each) => Math.max(most, each), 0);
+
+export function eligibilityOf({ config, policy }: Pick<Setup, 'config' | 'policy'>): Eligibility {
+  const own = policy?.arms_bytes ?? null;
+  return own === null
+    ? new Eligibility(config, floorOf(config), ceilingOf(config))
+    : new Eligibility(config, own[0], own[own.length - 1]);
+}
 
 /** Eligible events beside the actions of either half. */
 export function livenessOf(eligibility: Eligibility, acted: Readonly<Record<Feature, number>>): Liveness[] {

@@ -38,18 +38,25 @@ export const params = {
   ),
   window_events: param('events', 10_000, 1, 2 ** 32, 'a window is at least this long'),
   window_samples: param('count', 50, 1, 2 ** 20, 'and has at least this many allocations that some strategy maps'),
+  switch_releases: flag(1, 'a new strategy gives back the free blocks that nothing it maps can use'),
   explore_permille: param('permille', 100, 0, 1000, 'windows in which elo and epsilon try a strategy at random'),
   elo_k: param('count', 32, 1, 256, 'points that a match of equals moves, twice over'),
   elo_survivors: param('count', 6, 1, 12, 'strategies that elo keeps, and all that may still be the best'),
   elo_survive_games: param('count', 50, 1, 2 ** 20, 'matches of each strategy before elo drops any'),
   halving_windows: param('count', 3, 1, 2 ** 16, 'windows of a round of halving'),
-  ucb1_hysteresis_permille: param('permille', 80, 0, 1000, 'ucb1 moves a site only where another step is better by this'),
+  ucb1_hysteresis_permille: param(
+    'permille',
+    80,
+    0,
+    1000,
+    'ucb1 moves a site only where another step is better by this',
+  ),
   ucb1_hysteresis_windows: param('count', 3, 1, 1000, 'in so many windows on end'),
   ucb1_cooldown_windows: param('count', 90, 0, 2 ** 20, 'and leaves it alone for so long; 180 s of 2 s windows'),
   rules: word(
     ['paired', 'classic'],
     'paired',
-    'paired: freezes and relearns on evidence; classic: on p99 and elapsed windows, as the original',
+    'paired: freezes and relearns on evidence; classic, and always with rating=classic: on p99 and elapsed windows',
   ),
   quantile: word(['histogram', 'p2'], 'histogram', 'what estimates the p99 of a window'),
   freeze_stable_windows: param('count', 3, 1, 1000, 'windows in which nothing changed before LEARN ends'),
@@ -92,6 +99,7 @@ export const params = {
   legacy_eviction_frees: flag(0, 'bug of the original: BigCache unmaps what it evicts instead of batching it'),
   legacy_undersized: flag(0, 'bug of the original: BigCache does not compare the size of what it returns'),
   legacy_stale_advice: flag(0, 'bug of the original: a batched range is unmapped while it waits'),
+  legacy_unrated: flag(0, 'bug of the original: windows close and nothing is rated; every strategy stays at 1500'),
   legacy_header: flag(0, 'the original kept metadata in a page before the block'),
 } as const satisfies Record<string, Param>;
 
@@ -281,12 +289,14 @@ export const mode_names = Object.keys(modes) as Mode[];
  * sim/liveness.ts without the code that acts. A feature with eligible events and no action fails the run by name.
  */
 export const features = {
+  mapping: 'an allocation at or above every threshold that may be in force',
   bigcache: 'an allocation whose site slot and class saw a free of that class that no later allocation used up',
   batch: 'a cold free of a mapped block that BigCache does not take or evicts',
   hot: 'a hot free of a mapped block that BigCache does not take or evicts',
   warm: 'a warm free of a mapped block that BigCache does not take or evicts',
   kept: 'an allocation of as many pages as an uncached block freed before, with at most kept_bytes_max freed between',
   thp: 'a block mapped at a size for which thp_policy asks for huge pages',
+  learning: 'a window that closed, in LEARN from the start',
 } as const;
 
 export type Feature = keyof typeof features;

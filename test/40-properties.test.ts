@@ -92,11 +92,13 @@ describe('after every event of any trace, under any configuration', () => {
 });
 
 describe('the same trace and configuration', () => {
-  test('give the same result again, whatever the seed, the chunks, the log and who watches (I24, I25)', () => {
+  test('give the same result again, whatever the chunks, the log, who watches, and the seed where nothing is drawn (I24, I25)', () => {
     fc.assert(
       fc.property(anyIntents, anySetup, fc.integer({ min: 1, max: 40 }), (intents, setup, chunk_events) => {
         const once = replay(legalTrace(intents), setup);
-        expect(replay(legalTrace(intents), { ...setup, seed: 99 })).toEqual(once);
+        expect(replay(legalTrace(intents), setup)).toEqual(once);
+        if (once.learning.draws + once.learning.canaries === 0)
+          expect(replay(legalTrace(intents), { ...setup, seed: 99 })).toEqual(once);
         const watched: number[] = [];
         const logged = replay(legalTrace(intents, chunk_events), { ...setup, log: { from: 3, to: 9 } }, (events) =>
           watched.push(events),
@@ -229,7 +231,8 @@ describe('a feature that is not used changes nothing (I26)', () => {
         const of = (thp_policy: number) =>
           replay(legalTrace(intents), {
             ...setup,
-            config: { ...setup.config, thp_policy, region_bytes: params.region_bytes.value },
+            // What huge pages cost is learned from.
+            config: { ...setup.config, thp_policy, region_bytes: params.region_bytes.value, lifecycle: 0 },
           });
         const [off, on] = [of(0), of(1)];
         for (const field of ['bigcache', 'batch', 'thermal', 'kept', 'heap', 'mapped_bytes'] as const)

@@ -74,6 +74,7 @@ const flags: Readonly<Record<string, ParamName>> = {
   'bug-undersized': 'legacy_undersized',
   'bug-stale-advice-unmapped': 'legacy_stale_advice',
   'bug-stale-advice-live': 'legacy_stale_advice',
+  'bug-unrated': 'legacy_unrated',
   'bug-header-page': 'legacy_header',
   'bug-header-page-small-pages': 'legacy_header',
 };

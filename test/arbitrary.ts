@@ -108,6 +108,17 @@ function anyValue(name: ParamName): fc.Arbitrary<number> {
   if (name === 'batch_blocks_max') return fc.constantFrom(1, 2, 3, 8, 64);
   if (name === 'checkpoint_events') return fc.integer({ min: 1, max: 50 });
   // Rarely so small that it is exhausted.
+  // Short traces have windows too.
+  if (name === 'window_events') return fc.constantFrom(value, 1, 5, 20);
+  if (name === 'window_samples') return fc.constantFrom(value, 1, 3);
+  if (name === 'elo_survive_games') return fc.constantFrom(value, 1, 11);
+  if (name === 'canary_samples' || name === 'canary_windows_max') return fc.integer({ min: 1, max: 3 });
+  if (name === 'freeze_stable_windows' || name === 'relearn_windows') return fc.integer({ min: 1, max: 3 });
+  if (name === 'freeze_after_windows' || name === 'ucb1_cooldown_windows') return fc.constantFrom(value, 0, 3);
+  if (name === 'ucb1_hysteresis_windows' || name === 'halving_windows') return fc.integer({ min: 1, max: 2 });
+  if (name === 'explore_permille' || name === 'canary_permille') return fc.constantFrom(value, 1, 500, 1000);
+  if (name === 'elo_k') return fc.constantFrom(value, 1, 256);
+  if (unit === 'permille') return fc.constantFrom(value, 0, 50, max);
   if (name === 'region_bytes') return fc.constantFrom(value, value, value, value, 1024 * MiB, 64 * MiB);
   if (name === 'batch_flush_bytes') return fc.constantFrom(value, 1, 2 * MiB, 5 * MiB, 64 * MiB);
   if (name === 'kept_bytes_max') return fc.constantFrom(value, 0, 1 * MiB, 3 * MiB, 8 * MiB, 2 ** 47);

@@ -50,21 +50,6 @@ int64_t hak_allocator_threshold(const hak_allocator *allocator) {
                           : learning->ledger.thresholds_bytes[allocator->arm - allocator->first_arm];
 }
 
-/* The strategy is asked first; what it says is used. */
-static bool decides_to_map(hak_allocator *allocator, int64_t size_bytes, uint32_t site) {
-  hak_learning *learning = allocator->learning;
-  if (learning == NULL) {
-    hak_allocator_select(allocator, allocator->event);
-    return size_bytes >= hak_strategy_threshold(allocator->config, allocator->arm) && !allocator->config->legacy_order;
-  }
-  if (size_bytes < learning->floor_bytes) {
-    if (allocator->digested_arm < 0) hak_allocator_select(allocator, allocator->event);
-    return false;
-  }
-  take(allocator, allocator->event, allocator->first_arm + hak_learning_decide(learning, allocator->event, site));
-  return size_bytes >= hak_allocator_threshold(allocator) && !allocator->config->legacy_order;
-}
-
 static void take_from_heap(hak_allocator *allocator, int64_t size_bytes) {
   allocator->route = HAK_ROUTE_HEAP;
   allocator->usable_bytes = size_bytes;
@@ -95,14 +80,15 @@ static void unmap(hak_allocator *allocator, int32_t block) {
   hak_blocks_destroy(&allocator->blocks, block);
 }
 
+static void unmap_kept(hak_allocator *allocator, int32_t block) {
+  hak_kept_remove(&allocator->kept, block, mapped_pages(allocator, block) * HAK_PAGE_BYTES);
+  hak_kept_withdraw_offer(&allocator->kept, block);
+  unmap(allocator, block);
+}
+
 static void trim_kept(hak_allocator *allocator) {
   hak_kept *kept = &allocator->kept;
-  while (kept->bytes > allocator->config->kept_bytes_max) {
-    const int32_t oldest = kept->oldest;
-    hak_kept_remove(kept, oldest, mapped_pages(allocator, oldest) * HAK_PAGE_BYTES);
-    hak_kept_withdraw_offer(kept, oldest);
-    unmap(allocator, oldest);
-  }
+  while (kept->bytes > allocator->config->kept_bytes_max) unmap_kept(allocator, kept->oldest);
 }
 
 /* Advises everything that waits, in as few calls as it takes, and keeps it. */
@@ -135,6 +121,44 @@ static void flush(hak_allocator *allocator) {
     hak_kept_add(&allocator->kept, flushed[index], mapped_pages(allocator, flushed[index]) * HAK_PAGE_BYTES);
   }
   trim_kept(allocator);
+}
+
+static void release_below(hak_allocator *allocator, int64_t bytes) {
+  hak_kept *kept = &allocator->kept;
+  if (allocator->batch.count > 0) flush(allocator);
+  if (allocator->violation != HAK_VIOLATION_NONE) return;
+  for (int32_t block = hak_bigcache_drain(&allocator->cache, bytes); block != HAK_NO_BLOCK;
+       block = hak_bigcache_drain(&allocator->cache, bytes))
+    unmap(allocator, block);
+  for (int32_t block = kept->oldest; block != HAK_NO_BLOCK;) {
+    const int32_t next = at(allocator, block)->kept_after;
+    if (at(allocator, block)->pages * HAK_PAGE_BYTES < bytes) unmap_kept(allocator, block);
+    block = next;
+  }
+}
+
+/* The strategy in force is another: what only smaller requests could use is given back, or it would lie about for ever. */
+static void follow(hak_allocator *allocator, int64_t bytes) {
+  if (bytes > allocator->released_below_bytes) release_below(allocator, bytes);
+  allocator->released_below_bytes = bytes;
+}
+
+/* The strategy is asked first; what it says is used. */
+static bool decides_to_map(hak_allocator *allocator, int64_t size_bytes, uint32_t site) {
+  hak_learning *learning = allocator->learning;
+  if (learning == NULL) {
+    hak_allocator_select(allocator, allocator->event);
+    return size_bytes >= hak_strategy_threshold(allocator->config, allocator->arm) && !allocator->config->legacy_order;
+  }
+  if (size_bytes < learning->floor_bytes) {
+    if (allocator->digested_arm < 0) hak_allocator_select(allocator, allocator->event);
+    return false;
+  }
+  const int arm = hak_learning_decide(learning, allocator->event, site);
+  if (allocator->config->switch_releases && allocator->first_arm == 0)
+    follow(allocator, learning->ledger.thresholds_bytes[learning->arm]);
+  take(allocator, allocator->event, allocator->first_arm + arm);
+  return size_bytes >= hak_allocator_threshold(allocator) && !allocator->config->legacy_order;
 }
 
 static int release_by_thermal(hak_allocator *allocator, int32_t block) {

@@ -126,3 +126,23 @@ int32_t hak_bigcache_put(hak_bigcache *cache, int32_t block) {
   freed->home = HAK_HOME_CACHE;
   return evicted;
 }
+
+/* The largest request that a block of the class may serve. */
+static int64_t most_served(const hak_bigcache *cache, int64_t size_class) {
+  if (rounds(cache)) return class_bytes[size_class];
+  return (size_class + 1 < classes ? class_bytes[size_class + 1] : HAK_BIGCACHE_FLOOR_BELOW_BYTES) - 1;
+}
+
+int32_t hak_bigcache_drain(hak_bigcache *cache, int64_t bytes) {
+  const int64_t ways = cache->config->bigcache_ways;
+  for (int64_t at = 0; at < cache->config->bigcache_slots * classes; at += 1) {
+    if (cache->held[at] == 0 || most_served(cache, at % classes) >= bytes) continue;
+    int32_t *ring = &cache->ring[at * ways];
+    const int32_t oldest = ring[0];
+    cache->held[at] -= 1;
+    cache->blocks_held -= 1;
+    memmove(ring, ring + 1, sizeof(int32_t) * (size_t)cache->held[at]);
+    return oldest;
+  }
+  return HAK_NO_BLOCK;
+}

@@ -306,6 +306,8 @@ int64_t hak_bigcache_round_up(const hak_bigcache *cache, int64_t size_bytes);
 int hak_bigcache_class_of(const hak_bigcache *cache, int64_t pages);
 int32_t hak_bigcache_try_get(hak_bigcache *cache, uint32_t site, int64_t size_bytes);
 int32_t hak_bigcache_put(hak_bigcache *cache, int32_t block);
+/* Takes out the next block that no request of `bytes` or more is served from, or HAK_NO_BLOCK: slot by slot, oldest first. */
+int32_t hak_bigcache_drain(hak_bigcache *cache, int64_t bytes);
 
 /* batch.c */
 typedef struct {
@@ -520,6 +522,8 @@ typedef struct {
   int64_t learns_from_bytes;
   /* Where arms begin in the digest and the log. */
   int first_arm;
+  /* The threshold up to which free blocks may be of use. */
+  int64_t released_below_bytes;
   /* The arm that the digest was told of last. */
   int digested_arm;
   int64_t event;

@@ -24,7 +24,7 @@ static int rank_of(const hak_learner *learner, int arm) {
 
 static void halve(hak_learner *learner) {
   const int staying = (left(learner) + 1) / 2;
-  bool stays[HAK_ARMS_MAX];
+  bool stays[HAK_ARMS_MAX] = {false};
   for (int arm = 0; arm < learner->arms; arm += 1) stays[arm] = learner->active[arm] && rank_of(learner, arm) < staying;
   memcpy(learner->active, stays, sizeof stays);
   learner->windows = 0;

@@ -93,7 +93,8 @@ static void close_window(hak_learning *learning, int64_t event) {
   hak_learner *learner = &learning->learner;
   hak_lifecycle *cycle = &learning->lifecycle;
   const int64_t cost = price(learning);
-  if (cycle->state == HAK_LIFECYCLE_STATE_LEARN) learner->method->learn(learner, learning->arm, learning->costs);
+  if (cycle->state == HAK_LIFECYCLE_STATE_LEARN && !learning->config->legacy_unrated)
+    learner->method->learn(learner, learning->arm, learning->costs);
   const int change = hak_lifecycle_close(cycle, learning->costs, learner, cost);
   follow(learning, change, event);
   tell(learning, event, change);

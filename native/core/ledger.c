@@ -310,7 +310,7 @@ void hak_ledger_cast(const hak_ledger *ledger, hak_mould *mould, int64_t size_by
     mould->mapping_arms += 1;
   mould->cached = size_class != HAK_NO_CLASS;
   mould->ring = mould->cached ? ring_slot * classes + size_class : 0;
-  mould->bin = mould->cached ? size_class : classes + hak_mix32((uint32_t)pages) % (bins - classes);
+  mould->bin = mould->cached ? size_class : classes + (int64_t)(hak_mix32((uint32_t)pages) % (bins - classes));
   mould->heat = hak_thermal_class(config, size_bytes);
   mould->faults = windows + small;
   mould->fault_ns = windows * prices->huge_fault_ns + small * prices->fault_ns;

@@ -8,6 +8,11 @@ enum { rules_paired, rules_classic };
 enum { rating_paired, rating_classic };
 enum { quantile_histogram, quantile_p2 };
 
+/* rating=classic tells of one strategy a window: there are no pairs to go by. */
+static bool by_classic_rules(const hak_config *config) {
+  return config->rules == rules_classic || config->rating == rating_classic;
+}
+
 static void add_price(hak_quantiles *prices, int64_t price_ns) {
   prices->count += 1;
   if (prices->by_p2)
@@ -94,7 +99,7 @@ static int while_learning(hak_lifecycle *cycle, const int64_t *costs, const hak_
   cycle->leader_cost += (double)costs[leader];
   for (int arm = 0; arm < cycle->arms; arm += 1) hak_paired_add(&cycle->others[arm], (double)(costs[arm] - costs[leader]));
   if (config->lifecycle != lifecycle_auto) return HAK_CHANGE_NONE;
-  const bool ready = config->rules == rules_classic ? is_calm(cycle) : is_settled(cycle, learner);
+  const bool ready = by_classic_rules(config) ? is_calm(cycle) : is_settled(cycle, learner);
   if (!ready) return HAK_CHANGE_NONE;
   freeze(cycle, leader);
   cycle->freezes += 1;
@@ -129,7 +134,7 @@ static int runner_up(const hak_learner *learner, int confirmed, int arms) {
 
 static int while_frozen(hak_lifecycle *cycle, const hak_learner *learner) {
   const hak_config *config = cycle->config;
-  const bool worse = config->rules == rules_classic
+  const bool worse = by_classic_rules(config)
                          ? cycle->p99_ns * 1000 > cycle->p99_frozen * (1000 + config->relearn_p99_permille)
                          : hak_is_more(cycle->slow, cycle->samples, cycle->slow_reference, cycle->calm_samples,
                                        HAK_Z999_SQUARED);
@@ -204,7 +209,7 @@ static int on_trial(hak_lifecycle *cycle, const int64_t *costs, int64_t cost) {
   hak_signature_add_all(&cycle->reference, &cycle->window);
   if (cycle->candidate < 0) return nominate(cycle, costs, cost);
   hak_paired_add(&cycle->trial, (double)(cost - costs[cycle->candidate]));
-  const int verdict = cycle->config->rules == rules_classic ? classic_verdict(cycle) : paired_verdict(cycle, cost);
+  const int verdict = by_classic_rules(cycle->config) ? classic_verdict(cycle) : paired_verdict(cycle, cost);
   if (verdict == HAK_CHANGE_PROMOTE) {
     cycle->promotions += 1;
     settle(cycle, cycle->candidate);

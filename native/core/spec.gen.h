@@ -1,7 +1,7 @@
 /* Generated from sim/spec.ts by `npm run gen`. Do not edit. */
 #pragma once
 #include <stdint.h>
-#define HAK_SPEC_FINGERPRINT "7e5e8e062bf04523"
+#define HAK_SPEC_FINGERPRINT "2955e7413f9a1754"
 
 /* X(name, default, min, max, words): units and reasons are in sim/spec.ts. */
 #define HAK_PARAMS(X) \
@@ -13,6 +13,7 @@
   X(rating, 0, 0, 1, "paired classic") \
   X(window_events, 10000, 1, 4294967296, "") \
   X(window_samples, 50, 1, 1048576, "") \
+  X(switch_releases, 1, 0, 1, "false true") \
   X(explore_permille, 100, 0, 1000, "") \
   X(elo_k, 32, 1, 256, "") \
   X(elo_survivors, 6, 1, 12, "") \
@@ -57,6 +58,7 @@
   X(legacy_eviction_frees, 0, 0, 1, "false true") \
   X(legacy_undersized, 0, 0, 1, "false true") \
   X(legacy_stale_advice, 0, 0, 1, "false true") \
+  X(legacy_unrated, 0, 0, 1, "false true") \
   X(legacy_header, 0, 0, 1, "false true")
 
 /* X(mode, name, value): what a mode sets; the rest keeps its default. */

@@ -84,7 +84,7 @@ static void survive(hak_learner *learner) {
   if (left <= learner->config->elo_survivors) return;
   const int leader = best(learner);
   const double reach = learner->means[leader].mean + hak_paired_half(&learner->means[leader]);
-  bool stays[HAK_ARMS_MAX];
+  bool stays[HAK_ARMS_MAX] = {false};
   for (int arm = 0; arm < learner->arms; arm += 1) {
     const bool close = learner->config->rating != rating_classic &&
                        learner->means[arm].mean - hak_paired_half(&learner->means[arm]) <= reach;

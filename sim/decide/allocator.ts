@@ -82,6 +82,8 @@ export class Allocator {
   private readonly learns_from_bytes: number;
   /** Where arms begin in the digest and the log: a site's steps are told from strategies. */
   private readonly first_arm: number;
+  /** The threshold up to which free blocks may be of use. */
+  private released_below_bytes = 0;
   /** By object slot: its block, or `on_heap`, or `dead`. */
   private block_of = new Int32Array(1024).fill(dead);
   private size_of = new Float64Array(1024);
@@ -182,8 +184,7 @@ export class Allocator {
     this.allocate_ns += this.prices.heap_call_ns;
     this.size_of[object] = size_bytes;
     const maps = this.decidesToMap(size_bytes, site);
-    if (size_bytes >= this.learns_from_bytes)
-      this.learning!.allocated(object, size_bytes, align, site, touched, !maps);
+    if (size_bytes >= this.learns_from_bytes) this.learning!.allocated(object, size_bytes, align, site, touched, !maps);
     if (!maps) {
       this.block_of[object] = on_heap;
       this.takeFromHeap(size_bytes);
@@ -272,8 +273,29 @@ export class Allocator {
       if (this.digested_arm < 0) this.select(event);
       return false;
     }
-    this.take(event, this.first_arm + learning.decide(event, site));
+    const arm = learning.decide(event, site);
+    if (this.config.switch_releases === 1 && this.first_arm === 0) this.follow(learning);
+    this.take(event, this.first_arm + arm);
     return size_bytes >= this.threshold_bytes && this.config.legacy_order === 0;
+  }
+
+  /** The strategy in force is another: what only smaller requests could use is given back, or it would lie about for ever. */
+  private follow({ thresholds_bytes, arm }: Learning): void {
+    const bytes = thresholds_bytes[arm];
+    if (bytes > this.released_below_bytes) this.releaseBelow(bytes);
+    this.released_below_bytes = bytes;
+  }
+
+  private releaseBelow(bytes: number): void {
+    const { blocks, cache, kept } = this;
+    if (this.batch.waiting.length > 0) this.flush();
+    if (this.violation !== violation.none) return;
+    for (const block of cache.drain(bytes)) this.unmap(block);
+    for (let block = kept.oldestBlock; block !== no_block; ) {
+      const next = blocks.kept_after[block];
+      if (blocks.pages[block] * page_bytes < bytes) this.unmapKept(block);
+      block = next;
+    }
   }
 
   private takeFromHeap(size_bytes: number): void {
@@ -434,12 +456,13 @@ export class Allocator {
 
   private trimKept(): void {
     const { kept } = this;
-    while (kept.bytes > this.config.kept_bytes_max) {
-      const oldest = kept.oldestBlock;
-      kept.remove(oldest, this.mappedPages(oldest) * page_bytes);
-      kept.withdrawOffer(oldest);
-      this.unmap(oldest);
-    }
+    while (kept.bytes > this.config.kept_bytes_max) this.unmapKept(kept.oldestBlock);
+  }
+
+  private unmapKept(block: number): void {
+    this.kept.remove(block, this.mappedPages(block) * page_bytes);
+    this.kept.withdrawOffer(block);
+    this.unmap(block);
   }
 
   private unmap(block: number): void {

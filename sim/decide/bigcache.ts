@@ -96,6 +96,25 @@ export class BigCache {
     return evicted;
   }
 
+  /** Takes out every block that no request of `bytes` or more is served from: slot by slot, oldest first. */
+  drain(bytes: number): number[] {
+    const { ring, held, ways } = this;
+    const drained: number[] = [];
+    for (let at = 0; at < held.length; at += 1) {
+      if (this.mostServed(at % classes) >= bytes) continue;
+      for (let way = 0; way < held[at]; way += 1) drained.push(ring[at * ways + way]);
+      this.blocks_held -= held[at];
+      held[at] = 0;
+    }
+    return drained;
+  }
+
+  /** The largest request that a block of the class may serve. */
+  private mostServed(size_class: number): number {
+    if (this.rounds) return class_bytes[size_class];
+    return (size_class + 1 < classes ? class_bytes[size_class + 1] : shape.bigcache_floor_below_bytes) - 1;
+  }
+
   private get rounds(): boolean {
     return this.config.bigcache_round === 1 && this.config.legacy_undersized === 0;
   }

@@ -21,4 +21,3 @@ export function newLearner(config: Config, arms: number, seed: number): Learner 
       return new Ucb1(config);
   }
 }
-

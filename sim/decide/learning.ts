@@ -187,7 +187,7 @@ export class Learning {
     const acted = this.arm;
     const cost = this.price();
     const window: LearnedWindow = { index: this.windows, event, acted, costs };
-    if (cycle.state === lifecycle.learn) learner.learn(window);
+    if (cycle.state === lifecycle.learn && this.config.legacy_unrated === 0) learner.learn(window);
     const change = cycle.close(window, learner, cost);
     this.follow(change, event);
     this.tell(event, change);
@@ -213,7 +213,9 @@ export class Learning {
 
   /** In points; null of a learner that has none. */
   ratings(): number[] | null {
-    return this.learner instanceof Tournament ? Array.from(this.learner.ratings, (each) => each / shape.elo_unit) : null;
+    return this.learner instanceof Tournament
+      ? Array.from(this.learner.ratings, (each) => each / shape.elo_unit)
+      : null;
   }
 
   /** Fills in the costs, and returns what those in force came to. */

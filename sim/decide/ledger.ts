@@ -383,8 +383,7 @@ export class Ledger {
 
   private flush(arm: number): number {
     const { config, prices } = this;
-    let price =
-      config.batch_vectored === 1 ? prices.process_madvise_ns : prices.madvise_ns * this.waiting_blocks[arm];
+    let price = config.batch_vectored === 1 ? prices.process_madvise_ns : prices.madvise_ns * this.waiting_blocks[arm];
     for (let bin = 0; bin < bins; bin += 1) {
       const at = arm * bins + bin;
       if (this.waiting[at] === 0) continue;

@@ -40,6 +40,8 @@ export class Lifecycle {
   relearns = 0;
   private readonly config: Config;
   private readonly arms: number;
+  /** rating=classic tells of one strategy a window: there are no pairs to go by. */
+  private readonly by_classic_rules: boolean;
   private readonly prices: Quantiles;
   /** Of candidates' samples, classic rules. */
   private readonly canary_prices: Quantiles;
@@ -71,6 +73,7 @@ export class Lifecycle {
   constructor(config: Config, arms: number) {
     this.config = config;
     this.arms = arms;
+    this.by_classic_rules = config.rules === classic_rules || config.rating === classic_rating;
     this.prices = new Quantiles(config);
     this.canary_prices = new Quantiles(config);
     this.others = Array.from({ length: arms }, () => new Paired());
@@ -131,7 +134,7 @@ export class Lifecycle {
     this.leader_cost += costs[leader];
     for (let arm = 0; arm < this.arms; arm += 1) this.others[arm].add(costs[arm] - costs[leader]);
     if (config.lifecycle !== auto) return 'none';
-    const ready = config.rules === classic_rules ? this.isCalm() : this.isSettled(learner);
+    const ready = this.by_classic_rules ? this.isCalm() : this.isSettled(learner);
     if (!ready) return 'none';
     this.freeze(leader);
     this.freezes += 1;
@@ -178,10 +181,9 @@ export class Lifecycle {
 
   private whileFrozen(learner: Learner): Change {
     const { config } = this;
-    const worse =
-      config.rules === classic_rules
-        ? this.p99_ns * 1000 > this.p99_frozen * (1000 + config.relearn_p99_permille)
-        : isMore(this.slow, this.samples, this.slow_reference, this.calm_samples, shape.z999_squared);
+    const worse = this.by_classic_rules
+      ? this.p99_ns * 1000 > this.p99_frozen * (1000 + config.relearn_p99_permille)
+      : isMore(this.slow, this.samples, this.slow_reference, this.calm_samples, shape.z999_squared);
     this.streak = worse ? this.streak + 1 : 0;
     if (!this.hasDrifted() && this.streak < config.relearn_windows) return 'none';
     this.state = canary;
@@ -219,7 +221,7 @@ export class Lifecycle {
     this.reference.addAll(this.window);
     if (this.candidate < 0) return this.nominate(costs, cost);
     this.trial.add(cost - costs[this.candidate]);
-    const verdict = config.rules === classic_rules ? this.classicVerdict() : this.pairedVerdict(cost);
+    const verdict = this.by_classic_rules ? this.classicVerdict() : this.pairedVerdict(cost);
     if (verdict === 'promote') {
       this.promotions += 1;
       this.settle(this.candidate);

@@ -39,3 +39,9 @@ export function floorOf(config: Config): number {
   if (!learns(config)) return thresholdOf(config, selectArm(config));
   return learnsSites(config) ? shape.ucb1_step_bytes[0] : thresholds(config)[0];
 }
+
+/** The highest threshold that may be in force. */
+export function ceilingOf(config: Config): number {
+  if (!learns(config)) return floorOf(config);
+  return learnsSites(config) ? shape.ucb1_step_bytes[shape.ucb1_steps - 1] : thresholds(config)[shape.strategies - 1];
+}

@@ -97,8 +97,7 @@ export class Ucb1 implements Learner {
 
   private highest(site: number): number {
     let highest = 0;
-    for (let step = 1; step < steps; step += 1)
-      if (this.bound(site, step) > this.bound(site, highest)) highest = step;
+    for (let step = 1; step < steps; step += 1) if (this.bound(site, step) > this.bound(site, highest)) highest = step;
     return highest;
   }
 
@@ -122,7 +121,6 @@ export function naturalLog(count: number): number {
   }
   const s = (mantissa - 1) / (mantissa + 1);
   const q = s * s;
-  const series =
-    1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q * (1 / 15)))))));
+  const series = 1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q * (1 / 15)))))));
   return exponent * 0.6931471805599453 + 2 * s * series;
 }
