@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { scenarioSetup } from '../experiments/scenario-setup.ts';
 import { probeProfile, replay as replayCore, replayReal } from '../native/index.ts';
 import { replay } from '../sim/replay.ts';
 import { type Result, silentFeatures } from '../sim/result.ts';
@@ -15,7 +16,7 @@ import { writeHak } from '../traces/file.ts';
 import { open } from '../traces/index.ts';
 import { readScenario } from '../traces/scenario.ts';
 import { copyChunk, TraceError } from '../traces/trace.ts';
-import { annotate, scenarioSetup } from './scenario-run.ts';
+import { annotate } from './scenario-run.ts';
 
 const folder = join(import.meta.dirname, 'scenarios');
 const names = readdirSync(folder).filter((name) => name.endsWith('.txt'));
@@ -49,6 +50,20 @@ describe.each(names)('%s', (name) => {
     const opened = [...open(path).chunks()].map(copyChunk);
     expect(opened).toEqual(trace.chunks());
   });
+});
+
+test('a slot looked at beyond the first costs probe_ns, in both halves', async () => {
+  const cost = async (name: string, probe_ns: number): Promise<(number | null)[]> => {
+    const { trace, lines } = readScenario(name, readFileSync(join(folder, `${name}.txt`), 'utf8'));
+    const setup = scenarioSetup(lines, trace.statistics.events, null);
+    const priced = { ...setup, prices: { ...setup.prices, probe_ns } };
+    const core = await replayCore(trace.chunks(), priced);
+    return [replay(trace.chunks(), priced).time_ns.total, core.time_ns.total];
+  };
+  // 14 looked at in 6 lookups and 3 puts; by hash, 9.
+  const free = await cost('cache-slot-searched', 0);
+  expect(await cost('cache-slot-searched', 1000)).toEqual(free.map((ns) => ns! + 5 * 1000));
+  expect(await cost('cache-slot-by-hash', 1000)).toEqual(await cost('cache-slot-by-hash', 0));
 });
 
 describe('what is not a legal trace is refused with file and line', () => {

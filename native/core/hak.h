@@ -445,8 +445,8 @@ typedef struct {
   hak_signature reference, now, window;
   hak_paired others[HAK_ARMS_MAX], trial;
   int leader;
-  int64_t windows, stable, streak;
-  double leader_cost;
+  int64_t windows, stable, streak, calming;
+  double leader_cost, observed[HAK_ARMS_MAX], observed_cost;
   int64_t p99_before, p99_frozen, slow_bucket, slow_reference, calm_samples, slow, samples;
   int64_t canary_slow, canary_samples, control_slow, control_samples;
 } hak_lifecycle;

@@ -65,6 +65,23 @@ static bool is_settled(const hak_lifecycle *cycle, const hak_learner *learner) {
   return true;
 }
 
+static void know_slow(hak_lifecycle *cycle) {
+  const int64_t slow_from_ns = hak_histogram_quantile(&cycle->calm, HAK_SLOW_PERMYRIAD);
+  cycle->slow_bucket = hak_histogram_bucket(slow_from_ns);
+  cycle->slow_reference = hak_histogram_above(&cycle->calm, slow_from_ns);
+  cycle->calm_samples = cycle->calm.total;
+  hak_histogram_clear(&cycle->calm);
+}
+
+/* Samples that were slow, where it is known what slow is. */
+static bool has_slowed(hak_lifecycle *cycle) {
+  if (cycle->calming == 0)
+    return hak_is_more(cycle->slow, cycle->samples, cycle->slow_reference, cycle->calm_samples, HAK_Z999_SQUARED);
+  cycle->calming -= 1;
+  if (cycle->calming == 0) know_slow(cycle);
+  return false;
+}
+
 static void freeze(hak_lifecycle *cycle, int arm) {
   cycle->state = HAK_LIFECYCLE_STATE_FROZEN;
   cycle->confirmed = arm;
@@ -74,13 +91,8 @@ static void freeze(hak_lifecycle *cycle, int arm) {
   cycle->p99_frozen = cycle->p99_ns;
   cycle->reference = cycle->now;
   hak_signature_clear(&cycle->now);
-  if (cycle->calm.total > 0) {
-    const int64_t slow_from_ns = hak_histogram_quantile(&cycle->calm, HAK_SLOW_PERMYRIAD);
-    cycle->slow_bucket = hak_histogram_bucket(slow_from_ns);
-    cycle->slow_reference = hak_histogram_above(&cycle->calm, slow_from_ns);
-    cycle->calm_samples = cycle->calm.total;
-  }
-  hak_histogram_clear(&cycle->calm);
+  cycle->calming = cycle->calm.total > 0 ? 0 : cycle->config->freeze_stable_windows;
+  if (cycle->calming == 0) know_slow(cycle);
 }
 
 static int while_learning(hak_lifecycle *cycle, const int64_t *costs, const hak_learner *learner) {
@@ -136,14 +148,17 @@ static int while_frozen(hak_lifecycle *cycle, const hak_learner *learner) {
   const hak_config *config = cycle->config;
   const bool worse = by_classic_rules(config)
                          ? cycle->p99_ns * 1000 > cycle->p99_frozen * (1000 + config->relearn_p99_permille)
-                         : hak_is_more(cycle->slow, cycle->samples, cycle->slow_reference, cycle->calm_samples,
-                                       HAK_Z999_SQUARED);
+                         : has_slowed(cycle);
   cycle->streak = worse ? cycle->streak + 1 : 0;
   if (!has_drifted(cycle) && cycle->streak < config->relearn_windows) return HAK_CHANGE_NONE;
   cycle->state = HAK_LIFECYCLE_STATE_CANARY;
   cycle->canaries += 1;
   cycle->windows = 0;
   cycle->streak = 0;
+  cycle->calming = 0;
+  hak_histogram_clear(&cycle->calm);
+  memset(cycle->observed, 0, sizeof cycle->observed);
+  cycle->observed_cost = 0;
   cycle->candidate = config->rating == rating_classic ? runner_up(learner, cycle->confirmed, cycle->arms) : -1;
   cycle->trial = (hak_paired){0};
   clear_trial(cycle);
@@ -175,12 +190,16 @@ static int roll_back(hak_lifecycle *cycle) {
   return HAK_CHANGE_ROLLBACK;
 }
 
-/* The candidate is what would have been cheapest on the first window; where that is what acts, nothing is tried. */
+/* The candidate is what would have been cheapest over the first windows; where that is what acts, nothing is tried. */
 static int nominate(hak_lifecycle *cycle, const int64_t *costs, int64_t cost) {
   int cheapest = 0;
-  for (int arm = 1; arm < cycle->arms; arm += 1)
-    if (costs[arm] < costs[cheapest]) cheapest = arm;
-  if (costs[cheapest] >= cost) return roll_back(cycle);
+  cycle->observed_cost += (double)cost;
+  for (int arm = 0; arm < cycle->arms; arm += 1) {
+    cycle->observed[arm] += (double)costs[arm];
+    if (cycle->observed[arm] < cycle->observed[cheapest]) cheapest = arm;
+  }
+  if (cycle->windows < cycle->config->relearn_windows) return HAK_CHANGE_NONE;
+  if (cycle->observed[cheapest] >= cycle->observed_cost) return roll_back(cycle);
   cycle->candidate = cheapest;
   clear_trial(cycle);
   return HAK_CHANGE_NONE;
@@ -237,7 +256,7 @@ void hak_lifecycle_add(hak_lifecycle *cycle, int64_t size_bytes, int64_t price_n
   hak_signature_add(&cycle->window, size_bytes);
   cycle->samples += 1;
   cycle->slow += slow;
-  if (cycle->state == HAK_LIFECYCLE_STATE_LEARN) hak_histogram_add(&cycle->calm, price_ns);
+  if (cycle->state == HAK_LIFECYCLE_STATE_LEARN || cycle->calming > 0) hak_histogram_add(&cycle->calm, price_ns);
   if (!by_candidate) {
     add_price(&cycle->prices, price_ns);
     cycle->control_samples += 1;

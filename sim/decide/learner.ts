@@ -19,12 +19,12 @@ export interface LearnedWindow {
 export interface Learner {
   /** Exactly one call a window that closed, in order. */
   learn(window: LearnedWindow): void;
-  /** The strategy for the window that begins. */
-  choose(): number;
+  /** The strategy for the window that begins, with `event`. */
+  choose(event?: number): number;
   /** The strategy it holds best. */
   best(): number;
   /** Forgets everything but its draws. */
-  reset(): void;
+  reset(event?: number): void;
   /** Strategies it still compares; all, where it does not say. */
   isActive?(arm: number): boolean;
   readonly figures: LearnerFigures;

@@ -117,7 +117,7 @@ export class Learning {
     this.canary_below = Math.floor((config.canary_permille * 2 ** 32) / 1000);
     this.costs = new Float64Array(arms);
     this.ledger.begin(0, 0, arms);
-    this.arm = this.learner.choose();
+    this.arm = this.learner.choose(0);
   }
 
   /** The strategy for an allocation of `floor_bytes` or more. */
@@ -241,9 +241,9 @@ export class Learning {
 
   private follow(change: Change, event: number): void {
     const { learner, lifecycle: cycle, ucb1 } = this;
-    if (change === 'relearn') learner.reset();
+    if (change === 'relearn') learner.reset(event);
     if (cycle.state === lifecycle.learn) {
-      this.arm = learner.choose();
+      this.arm = learner.choose(event);
       return;
     }
     if (change === 'none') return;

@@ -52,6 +52,9 @@ export class Lifecycle {
   private readonly window = new Signature();
   private readonly others: readonly Paired[];
   private readonly trial = new Paired();
+  /** Of the windows before a candidate is named: what each strategy would have cost, and those in force. */
+  private readonly observed: Float64Array;
+  private observed_cost = 0;
   private leader = -1;
   private windows = 0;
   private stable = 0;
@@ -63,6 +66,8 @@ export class Lifecycle {
   private slow_bucket: number = shape.histogram_buckets;
   private slow_reference = 0;
   private calm_samples = 0;
+  /** Windows that still tell what slow is, of a strategy that was frozen after a trial. */
+  private calming = 0;
   private slow = 0;
   private samples = 0;
   private canary_slow = 0;
@@ -76,6 +81,7 @@ export class Lifecycle {
     this.by_classic_rules = config.rules === classic_rules || config.rating === classic_rating;
     this.prices = new Quantiles(config);
     this.canary_prices = new Quantiles(config);
+    this.observed = new Float64Array(arms);
     this.others = Array.from({ length: arms }, () => new Paired());
   }
 
@@ -85,7 +91,7 @@ export class Lifecycle {
     this.window.add(size_bytes);
     this.samples += 1;
     this.slow += slow;
-    if (this.state === learn) this.calm.add(price_ns);
+    if (this.state === learn || this.calming > 0) this.calm.add(price_ns);
     if (!by_candidate) {
       this.prices.add(price_ns);
       this.control_samples += 1;
@@ -170,26 +176,42 @@ export class Lifecycle {
     this.p99_frozen = this.p99_ns;
     this.reference.copyFrom(this.now);
     this.now.clear();
-    if (this.calm.total > 0) {
-      const slow_from_ns = this.calm.quantile(shape.slow_permyriad);
-      this.slow_bucket = bucketOf(slow_from_ns);
-      this.slow_reference = this.calm.above(slow_from_ns);
-      this.calm_samples = this.calm.total;
-    }
+    this.calming = this.calm.total > 0 ? 0 : this.config.freeze_stable_windows;
+    if (this.calming === 0) this.knowSlow();
+  }
+
+  private knowSlow(): void {
+    const slow_from_ns = this.calm.quantile(shape.slow_permyriad);
+    this.slow_bucket = bucketOf(slow_from_ns);
+    this.slow_reference = this.calm.above(slow_from_ns);
+    this.calm_samples = this.calm.total;
     this.calm.clear();
+  }
+
+  /** Samples that were slow, where it is known what slow is. */
+  private hasSlowed(): boolean {
+    if (this.calming === 0)
+      return isMore(this.slow, this.samples, this.slow_reference, this.calm_samples, shape.z999_squared);
+    this.calming -= 1;
+    if (this.calming === 0) this.knowSlow();
+    return false;
   }
 
   private whileFrozen(learner: Learner): Change {
     const { config } = this;
     const worse = this.by_classic_rules
       ? this.p99_ns * 1000 > this.p99_frozen * (1000 + config.relearn_p99_permille)
-      : isMore(this.slow, this.samples, this.slow_reference, this.calm_samples, shape.z999_squared);
+      : this.hasSlowed();
     this.streak = worse ? this.streak + 1 : 0;
     if (!this.hasDrifted() && this.streak < config.relearn_windows) return 'none';
     this.state = canary;
     this.canaries += 1;
     this.windows = 0;
     this.streak = 0;
+    this.calming = 0;
+    this.calm.clear();
+    this.observed.fill(0);
+    this.observed_cost = 0;
     this.candidate = config.rating === classic_rating ? runnerUp(learner, this.confirmed, this.arms) : -1;
     this.trial.clear();
     this.clearTrial();
@@ -233,11 +255,20 @@ export class Lifecycle {
     return 'rollback';
   }
 
-  /** The candidate is what would have been cheapest on the first window; where that is what acts, nothing is tried. */
+  /**
+   * The candidate is what would have been cheapest over the first windows of the trial; where that is what acts, nothing is
+   * tried.
+   */
   private nominate(costs: Float64Array, cost: number): Change {
+    const { observed } = this;
+    this.observed_cost += cost;
     let cheapest = 0;
-    for (let arm = 1; arm < this.arms; arm += 1) if (costs[arm] < costs[cheapest]) cheapest = arm;
-    if (costs[cheapest] < cost) {
+    for (let arm = 0; arm < this.arms; arm += 1) {
+      observed[arm] += costs[arm];
+      if (observed[arm] < observed[cheapest]) cheapest = arm;
+    }
+    if (this.windows < this.config.relearn_windows) return 'none';
+    if (observed[cheapest] < this.observed_cost) {
       this.candidate = cheapest;
       this.clearTrial();
       return 'none';

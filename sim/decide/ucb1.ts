@@ -122,5 +122,5 @@ export function naturalLog(count: number): number {
   const s = (mantissa - 1) / (mantissa + 1);
   const q = s * s;
   const series = 1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q * (1 / 15)))))));
-  return exponent * 0.6931471805599453 + 2 * s * series;
+  return exponent * Math.LN2 + 2 * s * series;
 }

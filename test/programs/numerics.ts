@@ -73,7 +73,8 @@ function p2(prng: Prng, hash: Hash): void {
     const share = prng.next();
     const value = (share * share * share * 1e5) / (1.0001 - share);
     high.add(step % 1009 === 0 ? -1 : value);
-    middle.add(value);
+    // Whole numbers, many of them equal.
+    middle.add(Math.floor(value / 1000));
     if (step % 700_000 < 20 && high.count > 0) hash.take(high.estimate());
     if (step % 1000 !== 0) continue;
     for (let at = 0; at < 5; at += 1) {
@@ -108,13 +109,13 @@ function histogram(prng: Prng, hash: Hash): void {
 }
 
 function signature(prng: Prng, hash: Hash): void {
+  const window = 5000;
   const all = new Signature();
   const reference = new Signature();
   const now = new Signature();
   for (let step = 1; step <= steps; step += 1) {
-    const most = 1 + prng.below(12 + Math.floor(step / 100_000));
-    now.add(prng.below(4096 * 2 ** most));
-    if (step % 5000 !== 0) continue;
+    now.add(sizeOf(prng, step, Math.floor(step / window) % 4));
+    if (step % window !== 0) continue;
     hash.take(driftPermille(reference, now));
     hash.take(driftPermille(all, now));
     all.addAll(now);
@@ -126,6 +127,13 @@ function signature(prng: Prng, hash: Hash): void {
     hash.take(all.bytes[at]);
   }
   hash.take(all.total_bytes);
+}
+
+/** Two windows of many classes whose range moves, two of a few in which the bytes of the first move and not its count. */
+function sizeOf(prng: Prng, step: number, kind: number): number {
+  if (kind < 2) return prng.below(8192 * 2 ** prng.below(12 + Math.floor(step / 100_000)));
+  if (prng.below(2) === 0) return prng.below(kind === 2 ? 8192 : 65536);
+  return 81920 + prng.below(16384);
 }
 
 /** The buckets of a histogram, which it keeps to itself. */
