@@ -1,5 +1,5 @@
 /** One event's decision chain in words: what `hakmem explain` prints and the explorer shows. Nothing of Node. */
-import { fixed_arm, type LogEntry } from '../sim/index.ts';
+import { first_step_arm, fixed_arm, type LogEntry } from '../sim/index.ts';
 import { formatBytes } from './sizes.ts';
 
 export interface Link {
@@ -25,7 +25,8 @@ export function chainOf(entry: LogEntry): Link[] {
 }
 
 function decision({ arm, threshold_bytes, size_bytes, route, usable_bytes, offset_bytes }: LogEntry): Link[] {
-  const chosen = arm === fixed_arm ? 'threshold set by hand' : `strategy ${arm}`;
+  const learned = arm >= first_step_arm ? `step ${arm - first_step_arm} of the site` : `strategy ${arm}`;
+  const chosen = arm === fixed_arm ? 'threshold set by hand' : learned;
   const place = route === 'heap' ? '' : ` at offset ${offset_bytes} of the region`;
   return [
     { link: '1 select', says: `${chosen}: threshold ${formatBytes(threshold_bytes)}` },

@@ -1,11 +1,13 @@
 /** `hakmem explain TRACE EVENT`: the whole decision chain of one event, in both halves. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { nativeTrouble, replay as replayCounted, replayReal } from '../native/index.ts';
-import { describeConfig, type LogEntry, replay, type Setup } from '../sim/index.ts';
+import { describeConfig, type LogEntry, type Setup } from '../sim/index.ts';
 import { open, type Trace } from '../traces/index.ts';
 import { chainOf, titleOf } from './chain.ts';
 import { exit_codes, print, printJson, say, UsageError } from './command.ts';
 import { withHakFile } from './crosscheck.ts';
+import { storyLines, storyOf } from './learning-story.ts';
+import { policyId, uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, type SetupOptions } from './setup.ts';
 
 const kernels = ['real', 'counted', 'none'] as const;
@@ -33,21 +35,23 @@ async function explain(path: string, event: number, options: Options): Promise<v
   const { events } = trace.statistics;
   if (event >= events)
     throw new UsageError(`${path}: event ${event}: the trace has ${events} events, 0 to ${events - 1}`);
-  const { setup } = await choose(trace, options);
+  const { setup, policy } = await choose(trace, options);
   const logged: Setup = { ...setup, log: { from: event, to: event + 1 } };
-  const sim = replay(trace.chunks(), logged).log.at(0) ?? null;
-  const trouble = nativeTrouble();
+  const { entry: sim, windows } = storyOf(trace, logged);
+  const trouble = policy === null ? nativeTrouble() : uncheckable(policy, '--kernel none');
   const native = options.kernel === 'none' || trouble !== null ? null : await inNative(trace, logged, options.kernel);
   const same = native === null ? null : JSON.stringify(sim) === JSON.stringify(native);
   if (options.json) {
-    printJson({ trace: path, event, config: describeConfig(setup.config), touch: setup.touch, sim, native, same });
+    const config = describeConfig(setup.config);
+    const learned = windows.filter(({ change }, at) => change !== 'none' || at === windows.length - 1);
+    printJson({ trace: path, event, config, policy: policyId(policy), touch: setup.touch, learned, sim, native, same });
   } else {
-    print(...describe('simulator', sim), ...describe(`native core, ${options.kernel} kernel`, native));
-    print(
-      same === null ? 'the native half was not asked: unchecked' : same ? 'both halves agree' : 'the halves differ',
-    );
+    print(...storyLines(windows), ...describe('simulator', sim));
+    if (policy === null) print(...describe(`native core, ${options.kernel} kernel`, native));
+    const asked = policy === null ? 'the native half was not asked: unchecked' : uncheckable(policy);
+    print(same === null ? asked : same ? 'both halves agree' : 'the halves differ');
   }
-  if (trouble !== null && options.kernel !== 'none') say(trouble);
+  if (trouble !== null && options.kernel !== 'none') say(policy === null ? trouble : `unchecked: ${trouble}`);
   process.exitCode =
     same === false || (trouble !== null && options.kernel !== 'none') ? exit_codes.failed : exit_codes.holds;
 }

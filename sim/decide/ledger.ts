@@ -7,7 +7,6 @@
  * heap's growth. Docs/POLICY.md, "What a strategy is thought to cost", says where it is coarser than the policy; how far
  * off that leaves it is measured by `hakmem study elo-or-not`.
  */
-import { assert } from '../assert.ts';
 import { pagesOf } from '../kernel/touch.ts';
 import { type Config, type Prices, shape } from '../spec.ts';
 import type { BigCache } from './bigcache.ts';
@@ -164,17 +163,20 @@ export class Ledger {
     this.last_event = event;
     this.baseline_events += passed;
     const highest_bytes = this.heap.settle() - this.heap_acted_bytes;
-    const { fault_ns } = this.prices;
-    for (let arm = this.from; arm < this.to; arm += 1) {
-      const pages = Math.ceil((highest_bytes + this.heap_bytes[arm]) / page_bytes);
-      const grown = pages - this.heap_peak_pages[arm];
-      if (grown > 0) {
-        this.heap_peak_pages[arm] = pages;
-        this.faults[arm] += grown;
-        this.spend(arm, this.last_site, grown * fault_ns);
-      }
-      this.page_events[arm] += (this.resident_pages[arm] + this.heap_peak_pages[arm]) * passed;
+    const { heap_bytes, heap_peak_pages, page_events, resident_pages, to } = this;
+    for (let arm = this.from; arm < to; arm += 1) {
+      if (highest_bytes + heap_bytes[arm] > heap_peak_pages[arm] * page_bytes)
+        this.growHeap(arm, highest_bytes + heap_bytes[arm]);
+      page_events[arm] += (resident_pages[arm] + heap_peak_pages[arm]) * passed;
     }
+  }
+
+  private growHeap(arm: number, bytes: number): void {
+    const pages = Math.ceil(bytes / page_bytes);
+    const grown = pages - this.heap_peak_pages[arm];
+    this.heap_peak_pages[arm] = pages;
+    this.faults[arm] += grown;
+    this.spend(arm, this.last_site, grown * this.prices.fault_ns);
   }
 
   /** Where the block truly went, and where it came back from. */
@@ -189,13 +191,17 @@ export class Ledger {
   allocate(mould: Mould, site: number): void {
     this.last_site = site;
     this.countBaseline(mould, site);
-    for (let arm = this.from; arm < this.to; arm += 1) this.allocateUnder(arm, mould, site);
+    const mapping = Math.min(mould.mapping_arms, this.to);
+    for (let arm = this.from; arm < mapping; arm += 1) this.mapUnder(arm, mould, site);
+    this.heapUnder(Math.max(this.from, mapping), chunkBytes(mould.size_bytes), site);
   }
 
   free(mould: Mould, site: number): void {
     this.last_site = site;
     if (mould.size_bytes >= shape.strategy_geometric_bytes[0]) this.live_bytes -= mould.size_bytes;
-    for (let arm = this.from; arm < this.to; arm += 1) this.freeUnder(arm, mould, site);
+    const mapping = Math.min(mould.mapping_arms, this.to);
+    for (let arm = this.from; arm < mapping; arm += 1) this.unmapUnder(arm, mould, site);
+    this.heapUnder(Math.max(this.from, mapping), -chunkBytes(mould.size_bytes), site);
   }
 
   reallocate(before: Mould, after: Mould, site: number): void {
@@ -284,13 +290,39 @@ export class Ledger {
     if (this.live_bytes > this.peak_bytes) this.peak_bytes = this.live_bytes;
   }
 
+  /** Strategies from this one on have the block on the heap: a call, and its bytes come or go. */
+  private heapUnder(from: number, bytes: number, site: number): void {
+    const { heap_bytes, cpu_ns, to } = this;
+    const { heap_call_ns } = this.prices;
+    for (let arm = from; arm < to; arm += 1) {
+      heap_bytes[arm] += bytes;
+      cpu_ns[arm] += heap_call_ns;
+    }
+    if (this.site_baseline_ns.length === 0) return;
+    const arms = this.thresholds_bytes.length;
+    for (let arm = from; arm < to; arm += 1) this.site_ns[site * arms + arm] += heap_call_ns;
+  }
+
   private allocateUnder(arm: number, mould: Mould, site: number): void {
-    const { prices } = this;
-    if (arm >= mould.mapping_arms) {
-      this.heap_bytes[arm] += chunkBytes(mould.size_bytes);
-      this.spend(arm, site, prices.heap_call_ns);
+    if (arm < mould.mapping_arms) {
+      this.mapUnder(arm, mould, site);
       return;
     }
+    this.heap_bytes[arm] += chunkBytes(mould.size_bytes);
+    this.spend(arm, site, this.prices.heap_call_ns);
+  }
+
+  private freeUnder(arm: number, mould: Mould, site: number): void {
+    if (arm < mould.mapping_arms) {
+      this.unmapUnder(arm, mould, site);
+      return;
+    }
+    this.heap_bytes[arm] -= chunkBytes(mould.size_bytes);
+    this.spend(arm, site, this.prices.heap_call_ns);
+  }
+
+  private mapUnder(arm: number, mould: Mould, site: number): void {
+    const { prices } = this;
     const ring = arm * this.rings + mould.ring;
     const bin = arm * bins + mould.bin;
     let price = prices.heap_call_ns + prices.lookup_ns;
@@ -329,13 +361,8 @@ export class Ledger {
     return lacking * this.prices.fault_ns;
   }
 
-  private freeUnder(arm: number, mould: Mould, site: number): void {
+  private unmapUnder(arm: number, mould: Mould, site: number): void {
     const { config, prices } = this;
-    if (arm >= mould.mapping_arms) {
-      this.heap_bytes[arm] -= chunkBytes(mould.size_bytes);
-      this.spend(arm, site, prices.heap_call_ns);
-      return;
-    }
     const ring = arm * this.rings + mould.ring;
     let price = prices.heap_call_ns + prices.lookup_ns;
     if (mould.cached && this.cached[ring] < config.bigcache_ways) {
@@ -437,7 +464,6 @@ export class Ledger {
   }
 
   private spend(arm: number, site: number, ns: number): void {
-    assert(ns >= 0, 'nothing is earned');
     this.cpu_ns[arm] += ns;
     if (this.site_baseline_ns.length > 0) this.site_ns[site * this.thresholds_bytes.length + arm] += ns;
   }
