@@ -11,6 +11,10 @@ const titles: readonly (readonly [RegExp, string])[] = [
   [/^bigcache/, 'BigCache'],
   [/^(thermal|warm|cold|batch|kept)/, 'Frees'],
   [/^thp/, 'Huge pages'],
+  [
+    /^(learner|rating|rules|window|switch|explore|elo|halving|ucb1|quantile|freeze|equivalence|drift|relearn|canary)/,
+    'Learning, where no threshold is set',
+  ],
   [/^legacy/, 'Bugs of the original'],
   [/./, 'Simulation'],
 ];
