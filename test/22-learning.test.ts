@@ -223,6 +223,19 @@ describe('ratings', () => {
     );
   });
 
+  test('explore one window in ten, within 5 sigma, and exactly as often again with the same seed', () => {
+    const explored = (learner: number, seed: number): number => {
+      const subject = newLearner(configOf('LEARNING', { learner }), 12, seed);
+      for (let index = 0; index < 20_000; index += 1) subject.choose();
+      return subject.figures.explorations;
+    };
+    for (const learner of [0, 2])
+      for (const seed of [1, 2, 3]) {
+        expect(Math.abs(explored(learner, seed) - 2000)).toBeLessThan(5 * Math.sqrt(20_000 * 0.1 * 0.9));
+        expect(explored(learner, seed)).toBe(explored(learner, seed));
+      }
+  });
+
   test('of equals stay equal, and the one that acted least comes next: no strategy is pinned', () => {
     const subject = new Tournament(configOf('LEARNING', { explore_permille: 0 }), 12, 1);
     const chosen = Array.from({ length: 24 }, (_, index) => {

@@ -161,6 +161,14 @@ static void print_summary(const hak_measured *measured) {
          (long long)(measured->real ? measured->heap_faults : hak_heap_faults(&replay.allocator.heap)));
 }
 
+static void print_learned(const hak_learning *learning) {
+  static const char *const state_names[] = HAK_LIFECYCLE_STATE_NAMES;
+  const hak_lifecycle *cycle = &learning->lifecycle;
+  printf("learning %s strategy %d windows %lld freezes %lld canaries %lld promotions %lld rollbacks %lld relearns %lld\n",
+         state_names[cycle->state], learning->arm, (long long)learning->windows, (long long)cycle->freezes,
+         (long long)cycle->canaries, (long long)cycle->promotions, (long long)cycle->rollbacks, (long long)cycle->relearns);
+}
+
 static void replay_whole(void) {
   hak_chunk chunk;
   bool more = true;
@@ -285,6 +293,7 @@ int main(int count, char **words) {
     fputs("}\n", stdout);
   } else {
     print_summary(&measured);
+    if (replay.allocator.learning != NULL) print_learned(replay.allocator.learning);
   }
   if (replay.allocator.violation == HAK_VIOLATION_NONE) return 0;
   if (!json) fprintf(stderr, "hak-replay: event %lld: broke the rule %s\n", (long long)(replay.events - 1), violation_names[replay.allocator.violation]);

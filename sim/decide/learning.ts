@@ -33,6 +33,8 @@ export interface WindowRecord {
   /** In points; null of a learner that has none. */
   readonly ratings: readonly number[] | null;
   readonly p99_ns: number;
+  /** How far sizes have moved since the strategy was frozen, in permille of L1; -1 in LEARN and where too few were seen. */
+  readonly moved_permille: number;
   readonly change: Change;
   /** After the change. */
   readonly state: number;
@@ -199,6 +201,7 @@ export class Learning {
       costs: Array.from(costs),
       ratings: this.ratings(),
       p99_ns: cycle.p99_ns,
+      moved_permille: cycle.moved_permille,
       change,
       state: cycle.state,
       arm: this.arm,

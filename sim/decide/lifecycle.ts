@@ -13,7 +13,7 @@ import { type Config, enums, params, shape } from '../spec.ts';
 import type { LearnedWindow, Learner } from './learner.ts';
 import { P2 } from './p2.ts';
 import { isMore, Paired } from './paired.ts';
-import { driftPermille, Signature } from './signature.ts';
+import { driftPermille, no_test, Signature } from './signature.ts';
 
 const [off, learn, frozen, canary] = enums.lifecycle_state.map((_, at) => at);
 export const lifecycle = { off, learn, frozen, canary } as const;
@@ -33,6 +33,8 @@ export class Lifecycle {
   candidate = -1;
   /** Of the last window that had samples. */
   p99_ns = 0;
+  /** Of the last window out of LEARN: how far sizes are from the reference, or no_test where too few were seen. */
+  moved_permille: number = no_test;
   freezes = 0;
   canaries = 0;
   promotions = 0;
@@ -225,6 +227,7 @@ export class Lifecycle {
   private hasDrifted(): boolean {
     this.now.addAll(this.window);
     const moved = driftPermille(this.reference, this.now);
+    this.moved_permille = moved;
     if (moved >= this.config.drift_permille) return true;
     if (moved >= 0) this.now.clear();
     else if (this.state === frozen && driftPermille(this.reference, this.reference) < 0) {
