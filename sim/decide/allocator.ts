@@ -6,14 +6,14 @@ import { op } from '../../traces/trace.ts';
 import { assert } from '../assert.ts';
 import type { PageModel } from '../kernel/pages.ts';
 import { pagesOf, touchedPages } from '../kernel/touch.ts';
-import { type Config, enums, type KernelProfile, type Prices, shape } from '../spec.ts';
+import { type Config, enums, type Prices, shape } from '../spec.ts';
 import { Batch } from './batch.ts';
 import { BigCache } from './bigcache.ts';
 import { Blocks, home, no_block, no_class } from './blocks.ts';
 import { Digest, pack } from './digest.ts';
 import { Heap } from './heap.ts';
 import { Kept } from './kept.ts';
-import { type Learning, learningFor, type OwnPolicy } from './learning.ts';
+import { type Learning, learningFor, type Rules } from './learning.ts';
 import { Placement } from './placement.ts';
 import { first_step_arm, learnsSites, selectArm, thresholdOf } from './strategy.ts';
 import { thermalClass } from './thermal.ts';
@@ -37,15 +37,6 @@ export interface Actions {
   readonly name: string;
   readonly offset_bytes: number;
   readonly bytes: number;
-}
-
-/** What an allocator decides by, besides its kernel. */
-export interface Rules {
-  readonly config: Config;
-  readonly prices: Prices;
-  readonly profile: KernelProfile;
-  readonly seed: number;
-  readonly policy?: OwnPolicy | undefined;
 }
 
 export class Allocator {
@@ -94,7 +85,7 @@ export class Allocator {
   private digested_arm = -1;
 
   constructor(rules: Rules, kernel: PageModel, touch: number) {
-    const { config, prices, profile, seed, policy } = rules;
+    const { config, prices, policy } = rules;
     this.config = config;
     this.kernel = kernel;
     this.prices = prices;
@@ -104,8 +95,7 @@ export class Allocator {
     this.kept = new Kept(this.blocks);
     this.placement = new Placement(config.region_bytes / page_bytes);
     this.header_pages = config.legacy_header;
-    const { cache, heap, digest } = this;
-    this.learning = learningFor(config, prices, profile, seed, touch, cache, heap, digest, policy ?? null);
+    this.learning = learningFor(rules, touch, this);
     this.learns_from_bytes = this.learning?.floor_bytes ?? Number.POSITIVE_INFINITY;
     this.first_arm = policy === undefined && learnsSites(config) ? first_step_arm : 0;
   }

@@ -53,6 +53,22 @@ export interface OwnPolicy {
   readonly make: MakeLearner;
 }
 
+/** What an allocator decides by, besides its kernel. */
+export interface Rules {
+  readonly config: Config;
+  readonly prices: Prices;
+  readonly profile: KernelProfile;
+  readonly seed: number;
+  readonly policy?: OwnPolicy | undefined;
+}
+
+/** Parts of the allocator that learning asks, settles or tells. */
+export interface Watched {
+  readonly cache: BigCache;
+  readonly heap: Heap;
+  readonly digest: Digest;
+}
+
 export class Learning {
   readonly floor_bytes: number;
   readonly thresholds_bytes: readonly number[];
@@ -84,17 +100,9 @@ export class Learning {
   private align_of = new Uint32Array(1024);
   private on_heap_of = new Uint8Array(1024);
 
-  constructor(
-    config: Config,
-    prices: Prices,
-    profile: KernelProfile,
-    seed: number,
-    touch: number,
-    cache: BigCache,
-    heap: Heap,
-    digest: Digest,
-    own: OwnPolicy | null = null,
-  ) {
+  constructor(rules: Rules, touch: number, { cache, heap, digest }: Watched) {
+    const { config, prices, profile, seed } = rules;
+    const own = rules.policy ?? null;
     this.config = config;
     this.touch = touch;
     this.digest = digest;
@@ -312,18 +320,8 @@ export class Learning {
 }
 
 /** Null where the configuration learns nothing. */
-export function learningFor(
-  config: Config,
-  prices: Prices,
-  profile: KernelProfile,
-  seed: number,
-  touch: number,
-  cache: BigCache,
-  heap: Heap,
-  digest: Digest,
-  own: OwnPolicy | null,
-): Learning | null {
-  return learns(config) ? new Learning(config, prices, profile, seed, touch, cache, heap, digest, own) : null;
+export function learningFor(rules: Rules, touch: number, watched: Watched): Learning | null {
+  return learns(rules.config) ? new Learning(rules, touch, watched) : null;
 }
 
 const changeIndex: Readonly<Record<Change, number>> = {
