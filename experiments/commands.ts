@@ -1,5 +1,6 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addCheck } from './check.ts';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
 import { addExplore } from './explore.ts';
@@ -7,6 +8,7 @@ import { addExport } from './export.ts';
 import { addGenerate } from './generate.ts';
 import { addImport } from './import.ts';
 import { addInfo } from './info.ts';
+import { addPolicy } from './policy.ts';
 import { addQuery } from './query.ts';
 import { addRecord } from './record.ts';
 import { addReplay } from './replay.ts';
@@ -27,6 +29,8 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addTune,
+  addCheck,
+  addPolicy,
   addStudy,
   addExport,
   addQuery,

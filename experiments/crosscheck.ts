@@ -24,6 +24,7 @@ import {
   silentFeatures,
 } from '../sim/index.ts';
 import { HakTrace, type Trace, writeHak } from '../traces/index.ts';
+import { uncheckable } from './policy/module.ts';
 
 export const check_levels = ['none', 'decisions', 'kernel', 'time'] as const;
 export type CheckLevel = (typeof check_levels)[number];
@@ -65,6 +66,10 @@ export interface Notice {
 export async function crossCheck(trace: Trace, setup: Setup, level: CheckLevel, notice: Notice = {}): Promise<Checked> {
   const sim = replay(trace.chunks(), setup, notice.progress);
   const silent = silentFeatures(sim.liveness);
+  if (setup.policy !== undefined) {
+    const reason = uncheckable(setup.policy, level === 'none' ? undefined : '--check none');
+    return { sim, native: null, check: unchecked(level, silent, reason) };
+  }
   if (level === 'none') return { sim, native: null, check: unchecked(level, silent, 'no check was asked for') };
   const trouble = nativeTrouble();
   if (trouble !== null) return { sim, native: null, check: unchecked(level, silent, trouble) };

@@ -10,6 +10,7 @@ import { chrome } from './export/chrome.ts';
 import { csv } from './export/csv.ts';
 import type { Exporter, RunCheck } from './export/exporter.ts';
 import { speedscope } from './export/speedscope.ts';
+import { policyId } from './policy/module.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { hashOfConfig } from './sweep/row.ts';
 
@@ -77,7 +78,7 @@ async function checkRun(trace: Trace, { setup }: Chosen, level: CheckLevel): Pro
   return { level, verdict: check.verdict };
 }
 
-function aboutOf(trace: Trace, { mode, setup, prices, profile }: Chosen, check: RunCheck, revision: string) {
+function aboutOf(trace: Trace, { mode, setup, policy, prices, profile }: Chosen, check: RunCheck, revision: string) {
   const config = describeConfig(setup.config);
   return {
     what: 'a simulated run: nothing here was measured',
@@ -87,6 +88,7 @@ function aboutOf(trace: Trace, { mode, setup, prices, profile }: Chosen, check: 
     clock: trace.origin.has_time ? 'recorded' : 'one event is one microsecond: no time was recorded',
     check: check.level === 'none' ? 'unchecked' : `checked, ${check.level}: ${check.verdict}`,
     setting: `mode ${mode}, configuration ${hashOfConfig(setup.config)}`,
+    ...(policy === null ? {} : { policy: policyId(policy) }),
     ...config,
     touch: setup.touch,
     seed: setup.seed,

@@ -7,6 +7,7 @@ import { open, sha256OfFile, type Trace } from '../traces/index.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
+import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 
@@ -87,7 +88,7 @@ function document(
     trace: { path: trace.path, sha256: sha256OfFile(trace.path), events: trace.statistics.events },
     config: describeConfig(setup.config),
     mode,
-    policy: 'hakmem',
+    policy: policyId(chosen.policy),
     seed: setup.seed,
     touch: setup.touch,
     spec_fingerprint: fingerprint(),

@@ -10,10 +10,13 @@ import {
   default_profile,
   enums,
   type KernelProfile,
+  learns,
   type Mode,
   mode_names,
   prices as nominal_prices,
+  type ParamName,
   type Prices,
+  params,
   parseMode,
   parseSetting,
   type Setup,
@@ -21,6 +24,7 @@ import {
 } from '../sim/index.ts';
 import type { Trace } from '../traces/index.ts';
 import { parseBytes, UsageError, wholeNumber } from './command.ts';
+import { type LoadedPolicy, loadPolicy, namesModule } from './policy/module.ts';
 
 export interface SetupOptions {
   /** Without the flag, HAKMEM_MODE; without that, BALANCED. */
@@ -48,6 +52,8 @@ export interface ChosenProfile {
 export interface Chosen {
   readonly mode: Mode;
   readonly setup: Setup;
+  /** A module of yours; null for hakmem's own. */
+  readonly policy: LoadedPolicy | null;
   readonly prices: PriceList;
   readonly profile: ChosenProfile;
 }
@@ -57,7 +63,7 @@ export function addSetupOptions(command: Command): Command {
   return command
     .option('--mode <mode>', `one of ${mode_names.join(' ')}; HAKMEM_MODE unless given, else BALANCED`)
     .option('--set <param=value>', 'a parameter over the mode and over HAKMEM_SET; may be given again', collect, [])
-    .option('--policy <policy>', 'whose policy: hakmem', 'hakmem')
+    .option('--policy <policy>', 'hakmem, or a module of yours, such as ./mine.mjs: docs/OWN-POLICY.md', 'hakmem')
     .option('--prices <file>', 'prices in nanoseconds, JSON; nominal ones unless given')
     .option('--profile <file>', 'kernel profile, JSON; that of this machine unless given')
     .option('--touch <model>', `one of ${enums.touch.join(' ')}; recorded where the trace has it, else page`)
@@ -66,8 +72,8 @@ export function addSetupOptions(command: Command): Command {
 
 /** Throws UsageError where an option or a file it names is not what it should be. */
 export async function choose(trace: Trace, options: SetupOptions): Promise<Chosen> {
-  if (options.policy !== 'hakmem') throw new UsageError(`unknown policy "${options.policy}"; wanted hakmem`);
-  const { mode, config } = chooseConfig(options);
+  const policy = await choosePolicy(options.policy);
+  const { mode, config } = chooseConfig(options, policy);
   const prices = options.prices === undefined ? nominal() : await readPrices(options.prices);
   const profile = options.profile === undefined ? machineProfile() : await readProfile(options.profile);
   if (config.batch_vectored === 1 && !profile.profile.process_madvise)
@@ -76,6 +82,7 @@ export async function choose(trace: Trace, options: SetupOptions): Promise<Chose
     );
   return {
     mode,
+    policy,
     prices,
     profile,
     setup: {
@@ -84,12 +91,37 @@ export async function choose(trace: Trace, options: SetupOptions): Promise<Chose
       profile: profile.profile,
       touch: chooseTouch(trace, options.touch),
       seed: options.seed,
+      ...(policy === null ? {} : { policy: policy.own }),
     },
   };
 }
 
+/** Null for hakmem's own. */
+async function choosePolicy(text: string): Promise<LoadedPolicy | null> {
+  if (text === 'hakmem') return null;
+  if (namesModule(text)) return loadPolicy(text);
+  throw new UsageError(`unknown policy "${text}"; wanted hakmem, or a module of yours such as ./mine.mjs`);
+}
+
+/** A module that is never asked is a mistake, and so is a learner beside it. */
+export function refuseUnasked(name: string, values: readonly number[]): void {
+  const { learner, lifecycle } = params;
+  if (name === 'learner')
+    throw new UsageError(`learner: found ${learner.words![values[0]]}, wanted none: the policy is a module of yours`);
+  if (name === 'mmap_threshold_bytes' && values.some((value) => value > 0))
+    throw new UsageError(
+      `mmap_threshold_bytes: found ${Math.max(...values)}, wanted 0: a policy module chooses the threshold`,
+    );
+  const found = values.map((value) => lifecycle.words![value]).find((word) => word === 'off' || word === 'frozen');
+  if (name === 'lifecycle' && found !== undefined)
+    throw new UsageError(`lifecycle: found ${found}, wanted learn or auto: or the policy module is never asked`);
+}
+
+/** Of a module, where neither the mode nor a setting says otherwise. */
+export const learn_for_ever = params.lifecycle.words!.indexOf('learn');
+
 /** Flags win over HAKMEM_MODE and HAKMEM_SET, which are what `hakmem tune` prints to paste. */
-function chooseConfig(options: SetupOptions): { mode: Mode; config: Config } {
+function chooseConfig(options: SetupOptions, policy: LoadedPolicy | null): { mode: Mode; config: Config } {
   const { HAKMEM_MODE = '', HAKMEM_SET = '' } = process.env;
   const read = (text: string): readonly [string, number] => parseSetting(text.trim(), parseBytes);
   const pasted = HAKMEM_SET.split(',').filter((text) => text.trim() !== '');
@@ -100,7 +132,13 @@ function chooseConfig(options: SetupOptions): { mode: Mode; config: Config } {
       ? named('HAKMEM_MODE', () => parseMode(HAKMEM_MODE))
       : named(null, () => parseMode(options.mode ?? 'BALANCED'));
   const blames = (parameter: string): boolean => parameter in inherited && !(parameter in flags);
-  return { mode, config: named(blames, () => configOf(mode, { ...inherited, ...flags })) };
+  const settings = { ...inherited, ...flags };
+  const config = named(blames, () => configOf(mode, settings));
+  if (policy === null) return { mode, config };
+  named(blames, () => {
+    for (const name of Object.keys(settings)) refuseUnasked(name, [config[name as ParamName]]);
+  });
+  return { mode, config: learns(config) ? config : { ...config, lifecycle: learn_for_ever } };
 }
 
 /**
@@ -141,10 +179,13 @@ async function readPrices(path: string): Promise<PriceList> {
   const schema = z.object({
     name: z.string().default(path),
     prices: z.object(
-      Object.fromEntries(Object.keys(nominal_prices).map((name) => [name, price])) as Record<
-        keyof Prices,
-        typeof price
-      >,
+      Object.fromEntries(
+        Object.entries(nominal_prices).map(([name, nominal]) => [
+          name,
+          // Price files are older than this one, and it matters only where slots are searched.
+          name === 'probe_ns' ? price.default(nominal) : price,
+        ]),
+      ) as Record<keyof Prices, typeof price>,
     ),
   });
   const { name, prices } = check(path, schema.safeParse(json));

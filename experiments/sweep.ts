@@ -8,7 +8,8 @@ import { holdKhugepaged } from '../native/khugepaged.ts';
 import { type Config, configOf, type Mode, type ParamName, param_names } from '../sim/index.ts';
 import { open } from '../traces/index.ts';
 import { exit_codes, Progress, print, printJson, say, UsageError, wholeNumber } from './command.ts';
-import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
+import { type LoadedPolicy, uncheckable } from './policy/module.ts';
+import { addSetupOptions, type Chosen, choose, refuseUnasked, type SetupOptions } from './setup.ts';
 import { type Axis, axisOf, parseAxis, readValue } from './sweep/axes.ts';
 import type { Driver } from './sweep/driver.ts';
 import type { Ingredients } from './sweep/plan.ts';
@@ -70,8 +71,10 @@ async function sweepCommand(args: readonly string[], given: Options, command: Co
   const paths = args.length > 0 ? args : (file.traces ?? []);
   const { output } = options;
   if (output !== undefined) refuseOutput(output);
-  const trouble = options.check === 'none' ? null : nativeTrouble();
-  const { ingredients, points } = await gather(paths, options, file, trouble === null);
+  const { ingredients, points } = await gather(paths, options, file);
+  const { policy } = ingredients;
+  const trouble =
+    options.check === 'none' ? null : policy === null ? nativeTrouble() : uncheckable(policy, '--check none');
   if (options.holdKhugepaged === true && holdKhugepaged() === null)
     throw new UsageError(
       '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
@@ -84,7 +87,7 @@ async function sweepCommand(args: readonly string[], given: Options, command: Co
   const release = onInterrupt(driver, kept);
   try {
     const swept = await runSweep({
-      plan: planOf(ingredients),
+      plan: planOf({ ...ingredients, check: options.check === 'none' || trouble !== null ? 'none' : 'decisions' }),
       state,
       restart: options.restart === true,
       driver,
@@ -119,7 +122,7 @@ async function withPlan(given: Options, command: Command): Promise<{ options: Op
   const { readPlanFile } = await import('./sweep/plan-file.ts');
   const file = readPlanFile(given.plan);
   const planned = Object.fromEntries(
-    (['mode', 'sobol', 'seed', 'touch', 'prices', 'profile', 'check'] as const)
+    (['mode', 'sobol', 'policy', 'seed', 'touch', 'prices', 'profile', 'check'] as const)
       .filter((name) => file[name] !== undefined && command.getOptionValueSource(name) !== 'cli')
       .map((name) => [name, file[name]]),
   );
@@ -130,8 +133,7 @@ async function gather(
   paths: readonly string[],
   options: Options,
   file: PlanFile,
-  checkable: boolean,
-): Promise<{ ingredients: Ingredients; points: Points }> {
+): Promise<{ ingredients: Omit<Ingredients, 'check'> & { policy: LoadedPolicy | null }; points: Points }> {
   const axes: Axis[] = [
     ...Object.entries(file.axes ?? {}).map(([name, words]) => axisOf(name, words!)),
     ...options.axis.map(parseAxis),
@@ -149,9 +151,15 @@ async function gather(
     const trace = open(path);
     chosen.push({ trace, chosen: await choose(trace, { ...options, set: [] }) });
   }
-  const [{ mode, setup, prices }] = chosen.map((each) => each.chosen);
+  const [{ mode, setup, prices, policy }] = chosen.map((each) => each.chosen);
   const base = { ...inherited(mode, setup.config, axes), ...set };
-  const { seed, jobs, check, sobol } = options;
+  if (policy !== null) {
+    for (const { name, values } of axes) refuseUnasked(name, values);
+    for (const [name, value] of Object.entries(set)) refuseUnasked(name, [value]);
+    // Whatever modes are swept over.
+    if (!axes.some(({ name }) => name === 'lifecycle')) base.lifecycle ??= setup.config.lifecycle;
+  }
+  const { seed, jobs, sobol } = options;
   const points = pointsOf({
     mode,
     set: base,
@@ -166,7 +174,7 @@ async function gather(
       traces: chosen.map((each) => ({ trace: each.trace, touch: each.chosen.setup.touch })),
       points: points.points,
       swept: axes.map(({ name }) => name),
-      check: check !== 'none' && checkable ? 'decisions' : 'none',
+      policy,
       seed,
       prices,
       profile: setup.profile,

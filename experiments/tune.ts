@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
+import type { Setup } from '../sim/index.ts';
 import { open, type Trace } from '../traces/index.ts';
 import { exit_codes, Progress, print, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
 import { type CheckLevel, check_levels } from './crosscheck.ts';
-import { addSetupOptions, choose, type SetupOptions } from './setup.ts';
+import { uncheckable } from './policy/module.ts';
+import { addSetupOptions, choose, refuseUnasked, type SetupOptions } from './setup.ts';
 import { type Axis, parseAxis } from './sweep/axes.ts';
 import { HakmemTarget, hakmemTrouble } from './tune/hakmem.ts';
 import { defaultSpace, givenSpace } from './tune/hakmem-space.ts';
@@ -76,11 +78,13 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
   if (twice !== undefined)
     throw new UsageError(`--held-out ${twice}: found among the traces to tune for, wanted another`);
   const axes = options.axis.map(parseAxis);
-  const { mode, setup } = await choose(traces[0], options);
+  const { mode, setup, policy } = await choose(traces[0], options);
   refuseTwice(axes, options.set);
-  const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config);
+  if (policy !== null) for (const { name, values } of axes) refuseUnasked(name, values);
+  const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config, policy !== null);
   refuseMany(space);
-  const target = new HakmemTarget(mode, setup.config, space, async (trace) => (await choose(trace, options)).setup);
+  const setupOf = async (trace: Trace): Promise<Setup> => (await choose(trace, options)).setup;
+  const target = new HakmemTarget(mode, setup.config, space, setupOf, policy);
   if (options.holdKhugepaged === true && holdKhugepaged() === null)
     throw new UsageError(
       '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
@@ -95,7 +99,7 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
     slowdown_max_percent: options.slowdownMax,
     check: options.check,
     rounds: options.rounds,
-    trouble: hakmemTrouble(),
+    trouble: policy === null ? hakmemTrouble() : uncheckable(policy, '--check none'),
     progress: phases(options.progress === true),
   });
   if (options.json) printJson(documentOf(tuned));

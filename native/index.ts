@@ -122,6 +122,7 @@ export async function replayCore(
   signal?: AbortSignal,
 ): Promise<CoreResult> {
   signal?.throwIfAborted();
+  refuseOwn(setup);
   const addon = loadAddon();
   const run = new addon.Replay(
     Float64Array.from(param_names, (name) => setup.config[name]),
@@ -159,6 +160,7 @@ export async function replayAll(
   setups: readonly Setup[],
   baseline?: Baseline,
 ): Promise<Outcome[]> {
+  setups.forEach(refuseOwn);
   const addon = loadAddon();
   const outcomes = new Array<Outcome>(setups.length);
   const scored = baseline ?? baselineOf(chunks());
@@ -187,6 +189,11 @@ export async function replayAll(
 
 /** Configurations side by side in one pass of the core: each has a page model of its own, and memory is not endless. */
 const configs_a_pass = 64;
+
+/** What is learned in a module would be learned by something else here, and compared with it. */
+function refuseOwn({ policy }: Setup): void {
+  if (policy !== undefined) throw new TypeError(`policy ${policy.name}: there is none of it in the C core`);
+}
 
 function samePlace(a: Setup, b: Setup): boolean {
   return (
@@ -217,6 +224,7 @@ export async function replayReal(
   setup: Setup,
   options: { readonly trust?: boolean; readonly signal?: AbortSignal } = {},
 ): Promise<RealRun> {
+  refuseOwn(setup);
   const trouble = nativeTrouble();
   if (trouble !== null) throw new NativeUnavailableError(trouble);
   const settings = param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]);

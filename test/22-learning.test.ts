@@ -313,6 +313,22 @@ test('in CANARY the candidate decides exactly the samples that the hash names (I
   expect(Math.abs(named / samples - 0.2)).toBeLessThan(5 * Math.sqrt((0.2 * 0.8) / samples));
 });
 
+test('sizes that change for good are noticed, however few samples there were before', () => {
+  for (const before of [260, 400, 1000]) {
+    const pair = (size_bytes: number) => [
+      { kind: op.malloc, size_bytes, pick: 0, align: 16, site: 0, touched_pages: 1 },
+      { kind: op.free, size_bytes: 0, pick: 0, align: 0, site: 0, touched_pages: 0 },
+    ];
+    const intents = [
+      ...Array.from({ length: before }, () => pair(8 * 2 ** 20)),
+      ...Array.from({ length: 1000 }, () => pair(2 ** 20)),
+    ].flat();
+    const { learning } = replay(legalTrace(intents), setupOf({ lifecycle: auto, window_events: 1 }));
+    expect(learning.freezes).toBeGreaterThan(0);
+    expect(learning.canaries + learning.relearns, `${before} before`).toBeGreaterThan(0);
+  }
+});
+
 describe('silence', () => {
   test('ratings that never move are named, in both halves', async () => {
     const { result } = watched(drift, setupOf({ legacy_unrated: 1 }));

@@ -24,7 +24,7 @@ test('every documented export exists, with types', () => {
   const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
     exports: Record<string, { types: string; default: string }>;
   };
-  expect(Object.keys(exports)).toEqual(['./traces', './sim', './native']);
+  expect(Object.keys(exports)).toEqual(['./traces', './sim', './native', './policy']);
   for (const { types, default: file } of Object.values(exports)) {
     expect(readFileSync(types, 'utf8')).not.toBe('');
     expect(readFileSync(file, 'utf8')).not.toBe('');

@@ -80,8 +80,11 @@ describe('replay', () => {
     expect(real.check.verdict).toBe('agree');
     expect(counted.check).toMatchObject({ level: 'decisions', verdict: 'agree', syscalls_equal: null });
     expect(counted.native.decision_digest).toBe(real.native.decision_digest);
-    const learns = mode !== 'MINIMAL';
-    expect(real.sim.learning.note === undefined).toBe(!learns);
+    const learns = mode === 'LEARNING' || mode === 'RESEARCH';
+    expect(real.sim.learning).toEqual(real.native.learning);
+    expect(real.sim.learning.state).toBe(learns ? 'LEARN' : mode === 'MINIMAL' ? 'OFF' : 'FROZEN');
+    expect(real.regret === null).toBe(!learns);
+    if (learns) expect(real.regret.score).toBe(real.sim.score.total);
   });
 
   test('the same trace, config, seed and profile give the same digest, run for run', () => {

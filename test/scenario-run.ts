@@ -1,33 +1,9 @@
-/** How a scenario is run, and how what it did is written beside its events. */
-import { configOf, parseMode, parseSetting } from '../sim/config.ts';
-import type { Setup } from '../sim/replay.ts';
+/** How what a scenario did is written beside its events. */
 import { type LogEntry, type Result, silentFeatures } from '../sim/result.ts';
-import { type Config, default_profile, enums, type KernelProfile, prices, type TouchModel } from '../sim/spec.ts';
-import { type ScenarioLine, scenarioBytes } from '../traces/scenario.ts';
+import type { ScenarioLine } from '../traces/scenario.ts';
 
 /** Actions that the route says already. */
 const implied = ['map', 'touch', 'withdraw'];
-
-/** The settings of a scenario over the profile of this machine, or a usual one. `more` is set over the file's own. */
-export function scenarioSetup(
-  lines: readonly ScenarioLine[],
-  events: number,
-  probed: KernelProfile | null,
-  more: Partial<Config> = {},
-): Setup {
-  let mode = 'BALANCED';
-  let touch: TouchModel = 'page';
-  let profile = probed ?? default_profile;
-  const settings: [string, number][] = [];
-  for (const { name, value } of lines.filter((line) => line.kind === 'setting')) {
-    if (name === 'mode') mode = value;
-    else if (name === 'touch' && enums.touch.includes(value as TouchModel)) touch = value as TouchModel;
-    else if (name === 'profile') profile = { ...profile, ...profilePart(value) };
-    else if (name !== 'show') settings.push([...parseSetting(`${name}=${value}`, bytesOf)]);
-  }
-  const config = configOf(parseMode(mode), { ...Object.fromEntries(settings), ...more });
-  return { config, prices, profile, touch, seed: 1, log: { from: 0, to: events } };
-}
 
 /** The text of the scenario with the decisions and counters of `result` in the place of those it has. */
 export function annotate(lines: readonly ScenarioLine[], result: Result): string {
@@ -95,15 +71,4 @@ function counter(result: Result, name: string): unknown {
 function sizeWords(bytes: number): string {
   if (bytes >= 2 ** 20 && bytes % 2 ** 20 === 0) return `${bytes / 2 ** 20}MiB`;
   return bytes % 2 ** 10 === 0 && bytes > 0 ? `${bytes / 2 ** 10}KiB` : `${bytes}`;
-}
-
-function bytesOf(text: string): number {
-  const bytes = scenarioBytes(text);
-  if (bytes === undefined) throw new Error(`"${text}" is not a size`);
-  return bytes;
-}
-
-function profilePart(text: string): Partial<KernelProfile> {
-  const [name, value] = text.split(' ');
-  return { [name]: value === 'true' ? true : value === 'false' ? false : value };
 }

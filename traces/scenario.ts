@@ -18,7 +18,7 @@
 import { TraceBuilder } from './builder.ts';
 import { type Importer, importedOrigin } from './importer.ts';
 import { Tally } from './tally.ts';
-import { type Chunk, copyChunk, limits, op, originOf, type Site, type Trace, TraceError } from './trace.ts';
+import { type Chunk, copyChunk, limits, op, op_names, originOf, type Site, type Trace, TraceError } from './trace.ts';
 
 export interface ScenarioLine {
   /** From 1. */
@@ -106,6 +106,40 @@ function sitesOf(chunk: Chunk, least: number): number {
 /** Sites of a scenario have a number and no frames. */
 function sitesUpTo(count: number): Site[] {
   return Array.from({ length: count }, (_, at) => ({ hash: at.toString(16).padStart(16, '0'), name: `site ${at}` }));
+}
+
+/** The events as lines of a scenario; an object is named by its slot. Reading them gives the same columns, but for threads and times. */
+export function writeScenario(chunks: Iterable<Chunk>): string {
+  const lines: string[] = [];
+  for (const chunk of chunks)
+    for (let row = 0; row < chunk.length; row += 1) {
+      const kind = chunk.op[row];
+      const name = `A${chunk.object[row]}`;
+      if (kind === op.free) {
+        lines.push(`free ${name}\n`);
+        continue;
+      }
+      const verb = kind === op.calloc || kind === op.realloc ? op_names[kind] : 'alloc';
+      const site = chunk.site[row] > 0 ? ` site ${chunk.site[row]}` : '';
+      const align = kind === op.aligned ? ` align ${chunk.align[row]}` : '';
+      const touched = chunk.touched_pages[row] === limits.unknown ? '' : ` touched ${chunk.touched_pages[row]}`;
+      lines.push(`${verb} ${name} ${sizeInWords(chunk.size_bytes[row])}${site}${align}${touched}\n`);
+    }
+  return lines.join('');
+}
+
+/** Near a round number as what it lies beside: "1MiB-1", "2MiB", "512KiB+4096". */
+function sizeInWords(bytes: number): string {
+  for (const [unit, near_bytes] of [
+    ['MiB', 4096],
+    ['KiB', 16],
+  ] as const) {
+    const whole = Math.round(bytes / units[unit]);
+    const beyond = bytes - whole * units[unit];
+    if (whole > 0 && Math.abs(beyond) <= near_bytes)
+      return `${whole}${unit}${beyond === 0 ? '' : beyond > 0 ? `+${beyond}` : beyond}`;
+  }
+  return String(bytes);
 }
 
 /** Bytes from "3MiB", "1MiB-1", "4097". Undefined where it is none. */

@@ -47,6 +47,7 @@ export type BoundsOrWhy = Bounds | { readonly missing: string };
 export async function boundsOf(subject: Subject): Promise<BoundsOrWhy> {
   const { best } = subject;
   const path = String(best.trace);
+  if (best.policy !== 'hakmem') return { missing: 'its policy is a module of yours: not simulated again' };
   if (best.spec_fingerprint !== fingerprint()) return { missing: 'the rows were made by another version of the rules' };
   if (!existsSync(path)) return { missing: `${path} is not here` };
   if (sha256OfFile(path) !== best.trace_sha256) return { missing: `${path} is not the trace that was swept` };

@@ -124,6 +124,7 @@ function asOurs(error: Error): Error {
     case 'UsageError':
       return new UsageError(error.message);
     case 'NativeUnavailableError':
+    case 'PolicyError':
       return new CheckFailed(error.message);
   }
   if (error.message === worker_died) return new Crash('its worker died');

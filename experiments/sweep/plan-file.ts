@@ -29,6 +29,7 @@ const schema = z
       .optional()
       .describe('parameters swept: a list, or a range in steps'),
     sobol: z.int().min(1).max(points_max).optional().describe('this many Sobol points instead of the full grid'),
+    policy: z.string().optional().describe('hakmem, or the path of a policy module'),
     seed: z.int().min(0).optional(),
     touch: z.enum(enums.touch).optional(),
     prices: z.string().optional().describe('a price file'),

@@ -3,15 +3,17 @@ import { resolve } from 'node:path';
 import { fingerprint } from '../../native/spec-to-c.ts';
 import {
   type Config,
-  floorOf,
+  floorOfSetup,
   type KernelProfile,
   type Mode,
+  type OwnPolicy,
   param_names,
   type Setup,
   type TouchModel,
 } from '../../sim/index.ts';
 import { sha256OfFile, type Trace } from '../../traces/index.ts';
 import type { CheckLevel } from '../crosscheck.ts';
+import { type LoadedPolicy, policyId } from '../policy/module.ts';
 import type { PriceList } from '../setup.ts';
 import type { AxisName } from './axes.ts';
 import type { Point } from './points.ts';
@@ -26,6 +28,13 @@ export interface PlannedTrace {
   readonly sha256: string;
   readonly events: number;
   readonly touch: TouchModel;
+}
+
+/** A module of yours: every worker imports it, as long as it is what it was. */
+export interface PlannedPolicy {
+  readonly name: string;
+  readonly file: string;
+  readonly sha256: string;
 }
 
 export interface PlannedPoint {
@@ -47,6 +56,8 @@ export interface Plan {
   readonly revision: string;
   /** How far every row is checked. */
   readonly check: Extract<CheckLevel, 'none' | 'decisions'>;
+  /** Null for hakmem's own. */
+  readonly policy: PlannedPolicy | null;
   readonly seed: number;
   readonly prices: PriceList;
   readonly profile: KernelProfile;
@@ -62,6 +73,7 @@ export interface Ingredients {
   readonly points: readonly Point[];
   readonly swept: readonly AxisName[];
   readonly check: Plan['check'];
+  readonly policy?: LoadedPolicy | null;
   readonly seed: number;
   readonly prices: PriceList;
   readonly profile: KernelProfile;
@@ -73,13 +85,13 @@ export interface Ingredients {
 const shard_points_max = 128;
 
 export function planOf(made_of: Ingredients): Plan {
-  const { traces, points, swept, check, seed, prices, profile, jobs } = made_of;
+  const { traces, points, swept, check, policy = null, seed, prices, profile, jobs } = made_of;
   const each = Math.ceil((points.length * traces.length) / jobs);
   const size = Math.max(1, Math.min(shard_points_max, points.length, each));
   // Neighbours map from about the same size on, so that what they have in common is folded.
-  const order = [...points].sort(
-    (a, b) => floorOf(a.config) - floorOf(b.config) || (a.hash < b.hash ? -1 : a.hash > b.hash ? 1 : 0),
-  );
+  const floor = ({ config }: Point): number =>
+    floorOfSetup({ config, ...(policy === null ? {} : { policy: policy.own }) });
+  const order = [...points].sort((a, b) => floor(a) - floor(b) || (a.hash < b.hash ? -1 : a.hash > b.hash ? 1 : 0));
   const shards = traces.flatMap((_, trace) =>
     Array.from({ length: Math.ceil(order.length / size) }, (_, at) => ({
       trace,
@@ -91,6 +103,7 @@ export function planOf(made_of: Ingredients): Plan {
     spec_fingerprint: fingerprint(),
     revision: revision(),
     check,
+    policy: policy === null ? null : { name: policy.name, file: policy.file, sha256: policy.sha256 },
     seed,
     prices,
     profile,
@@ -112,6 +125,8 @@ export function planDifference(before: Plan, now: Plan): string | null {
   const single = ['format', 'spec_fingerprint', 'revision', 'check', 'seed'] as const;
   for (const name of single)
     if (before[name] !== now[name]) return `its ${name} is ${before[name]}, that of this one ${now[name]}`;
+  const [own, other] = [before, now].map(({ policy }) => policyId(policy ?? null));
+  if (own !== other) return `its policy is ${own}, that of this one ${other}`;
   const whole = ['prices', 'profile', 'swept'] as const;
   for (const name of whole)
     if (JSON.stringify(before[name]) !== JSON.stringify(now[name])) return `its ${name} are not those of this one`;
@@ -130,20 +145,23 @@ export function configOfPoint(point: PlannedPoint): Config {
   return Object.fromEntries(param_names.map((name, at) => [name, point.values[at]])) as Config;
 }
 
-export function setupOf(plan: Plan, trace: number, point: PlannedPoint): Setup {
+/** `own` is the plan's policy, imported; null for hakmem's own. */
+export function setupOf(plan: Plan, trace: number, point: PlannedPoint, own: OwnPolicy | null = null): Setup {
   const { prices, profile, seed, traces } = plan;
-  return { config: configOfPoint(point), prices: prices.prices, profile, touch: traces[trace].touch, seed };
+  const config = configOfPoint(point);
+  const policy = own === null ? {} : { policy: own };
+  return { config, prices: prices.prices, profile, touch: traces[trace].touch, seed, ...policy };
 }
 
 export function contextOf(plan: Plan, trace: number, mode: Mode): RowContext {
-  const { seed, spec_fingerprint, prices, profile } = plan;
+  const { policy, seed, spec_fingerprint, prices, profile } = plan;
   const { path, sha256, events, touch } = plan.traces[trace];
   return {
     trace: path,
     trace_sha256: sha256,
     trace_events: events,
     mode,
-    policy: 'hakmem',
+    policy: policyId(policy),
     seed,
     touch,
     spec_fingerprint,

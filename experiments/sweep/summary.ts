@@ -3,6 +3,7 @@
 import { type Param, params } from '../../sim/index.ts';
 import { paint } from '../color.ts';
 import { formatBytes } from '../command.ts';
+import { policyId, uncheckable } from '../policy/module.ts';
 import type { ShardReport } from './driver.ts';
 import { bestOverall, compareCost, settingOf } from './ranking.ts';
 import { measuredPath } from './results.ts';
@@ -35,6 +36,7 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
   const events = sum('events');
   return {
     rows: rows.length,
+    policy: policyId(plan.policy),
     load_s,
     simulate_s,
     check_s,
@@ -124,7 +126,7 @@ function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
   ];
 }
 
-function took({ resumed, notes }: Swept, summary: Summary): string[] {
+function took({ plan: { policy }, resumed, notes }: Swept, summary: Summary): string[] {
   const { rows, checked_rows, skipped, skipped_reason, evaluations, events_per_second, seconds, output } = summary;
   const { kernel, check_share, peak_memory_bytes } = summary;
   const lines = [
@@ -132,6 +134,7 @@ function took({ resumed, notes }: Swept, summary: Summary): string[] {
     `speed     ${evaluations} rows in ${seconds.toFixed(2)} s, ${Math.round(events_per_second / 1e6)} million events a second while simulating; ${Math.round(100 * check_share)} % of the work was checking; ${formatBytes(peak_memory_bytes)} at most`,
   ];
   if (skipped > 0) lines.push(`skipped   ${skipped} impossible combinations; the first: ${skipped_reason}`);
+  if (policy !== null) lines.push(`policy    ${uncheckable(policy)}, ${policy.file}`);
   lines.push(...notes.map((note) => `${paint.yellow('note')}      ${note}`));
   if (output !== null) lines.push(`output    ${output}`);
   return lines;

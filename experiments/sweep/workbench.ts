@@ -4,16 +4,17 @@ import { setImmediate } from 'node:timers/promises';
 import { replayAll } from '../../native/index.ts';
 import {
   type Folded,
-  floorOf,
   foldTrace,
   lowestFloor,
   type Outcome,
+  type OwnPolicy,
   refold,
   type Setup,
   simulateOver,
 } from '../../sim/index.ts';
 import type { Baseline } from '../../sim/score.ts';
 import { type Chunk, open, sha256OfFile, type Trace, TraceError } from '../../traces/index.ts';
+import { loadPolicy } from '../policy/module.ts';
 import { outcomeDifference } from './agree.ts';
 import type { Disagreement, ShardReport, Task } from './driver.ts';
 import { contextOf, type Plan, type PlannedPoint, setupOf } from './plan.ts';
@@ -62,8 +63,9 @@ export class Workbench {
     let rows = 0;
     let disagreement: Disagreement | null = null;
     if (waiting.length > 0) {
-      const { trace, folded } = await spent.on('load', () => this.load(plan, at));
-      const setups = new Map(waiting.map((point) => [point, setupOf(plan, at, point)]));
+      const own = await spent.on('load', () => ownPolicy(plan));
+      const { trace, folded } = await spent.on('load', () => this.load(plan, at, own));
+      const setups = new Map(waiting.map((point) => [point, setupOf(plan, at, point, own)]));
       const ours = await spent.on('load', () => refold(folded, lowestFloor([...setups.values()])));
       while (rows < waiting.length && disagreement === null) {
         const outcomes = await spent.on('simulate', () => simulateSlice(ours, waiting.slice(rows), setups));
@@ -119,7 +121,7 @@ export class Workbench {
   }
 
   /** The trace, folded as far as every configuration of the sweep allows. */
-  private load(plan: Plan, at: number): Loaded {
+  private load(plan: Plan, at: number, own: OwnPolicy | null): Loaded {
     const { file, path, sha256 } = plan.traces[at];
     if (this.loaded?.file === file && this.loaded.sha256 === sha256) return this.loaded.loaded;
     // The one before may be large.
@@ -127,13 +129,18 @@ export class Workbench {
     if (sha256OfFile(file) !== sha256) throw new TraceError(path, '', 'changed since the sweep began');
     const trace = open(file);
     const floor_bytes = plan.points.reduce(
-      (lowest, point) => Math.min(lowest, floorOf(setupOf(plan, at, point).config)),
+      (lowest, point) => Math.min(lowest, lowestFloor([setupOf(plan, at, point, own)])),
       Number.POSITIVE_INFINITY,
     );
     const loaded = { trace, folded: foldTrace(trace.chunks(), floor_bytes) };
     this.loaded = { file, sha256, loaded };
     return loaded;
   }
+}
+
+/** The module that the plan names. Throws UsageError where it is no longer what it was. */
+async function ownPolicy({ policy }: Plan): Promise<OwnPolicy | null> {
+  return policy === null ? null : (await loadPolicy(policy.file, policy.sha256)).own;
 }
 
 /** Outcomes of the first few points: of as many as a slice has time for. */

@@ -6,11 +6,14 @@ import {
   type Config,
   type Folded,
   floorOf,
+  learns,
+  learnsSites,
   type ParamName,
   param_names,
   params,
   rowsIn,
   shape,
+  thresholds,
 } from '../../sim/index.ts';
 import { pagesOf } from '../../sim/kernel/touch.ts';
 import { op } from '../../traces/index.ts';
@@ -30,8 +33,11 @@ export class KeyMaker {
   /** Every number that a boundary is compared with: sizes asked for, whole pages of them, and their classes. */
   private readonly sizes: Float64Array;
   private readonly largest_bytes: number;
+  private readonly own_arms_bytes: readonly number[] | null;
 
-  constructor(folded: Folded) {
+  /** `own_arms_bytes` are those of a policy module. */
+  constructor(folded: Folded, own_arms_bytes: readonly number[] | null = null) {
+    this.own_arms_bytes = own_arms_bytes;
     const sizes = new Set<number>();
     let largest_bytes = 0;
     for (const [at, columns] of folded.segments.entries())
@@ -49,13 +55,19 @@ export class KeyMaker {
 
   /** Equal for configurations whose figures are equal on this trace. */
   key(config: Config): string {
-    const threshold = floorOf(config);
-    if (threshold > this.largest_bytes) return 'heap only';
-    const rank = this.rank(threshold);
+    const mapped_from = this.thresholdsOf(config);
+    if (mapped_from[0] > this.largest_bytes) return 'heap only';
+    const ranks = mapped_from.map((bytes) => this.rank(bytes)).join(',');
     const values = param_names
       .filter((name) => !of_threshold.includes(name) && this.matters(name, config))
       .map((name) => `${name}=${compared_with_sizes.includes(name) ? this.rank(config[name]) : config[name]}`);
-    return [`threshold ${rank}`, ...values].join(' ');
+    return [`threshold ${ranks}`, ...values].join(' ');
+  }
+
+  /** Those that may be in force. */
+  private thresholdsOf(config: Config): readonly number[] {
+    if (!learns(config)) return [floorOf(config)];
+    return this.own_arms_bytes ?? (learnsSites(config) ? shape.ucb1_step_bytes : thresholds(config));
   }
 
   private matters(name: ParamName, config: Config): boolean {

@@ -11,8 +11,13 @@ const MiB = 1024 * KiB;
 /** No size reaches it: a boundary that is never met. */
 const never_bytes = 2 ** 47;
 
-/** `base` says which set of thresholds is in use. */
-export function defaultSpace(base: Config): Space {
+/** `base` says which set of thresholds is in use. A policy module chooses the threshold itself. */
+export function defaultSpace(base: Config, by_module = false): Space {
+  const [threshold, ...others] = wholeSpace(base);
+  return by_module ? others : [threshold, ...others];
+}
+
+function wholeSpace(base: Config): Space {
   const thresholds =
     base.strategy_set === params.strategy_set.words!.indexOf('public')
       ? shape.strategy_public_bytes

@@ -6,7 +6,7 @@ import {
   configOf,
   describeConfig,
   type Folded,
-  floorOf,
+  floorOfSetup,
   foldTrace,
   type Mode,
   mode_names,
@@ -22,6 +22,7 @@ import type { Trace } from '../../traces/index.ts';
 import { SampledTrace } from '../../traces/sampled.ts';
 import { CheckFailed, formatBytes } from '../command.ts';
 import { crossCheck } from '../crosscheck.ts';
+import type { LoadedPolicy } from '../policy/module.ts';
 import { outcomeDifference } from '../sweep/agree.ts';
 import { KeyMaker } from './hakmem-key.ts';
 import type { Figures } from './objective.ts';
@@ -39,6 +40,7 @@ export class HakmemTarget implements Target {
   readonly engine = 'sim';
   readonly space: Space;
   readonly baseline: Point;
+  readonly module: LoadedPolicy | null;
   private readonly mode: Mode;
   private readonly base: Config;
   private readonly setupOf: (trace: Trace) => Promise<Setup>;
@@ -47,12 +49,21 @@ export class HakmemTarget implements Target {
   private lowest_bytes: number | undefined;
 
   /** `setupOf` says what a replay of a trace depends on besides the configuration. */
-  constructor(mode: Mode, base: Config, space: Space, setupOf: (trace: Trace) => Promise<Setup>) {
+  constructor(
+    mode: Mode,
+    base: Config,
+    space: Space,
+    setupOf: (trace: Trace) => Promise<Setup>,
+    module: LoadedPolicy | null = null,
+  ) {
     this.mode = mode;
     this.base = base;
     this.space = space;
     this.setupOf = setupOf;
-    this.settings = changes(base, configOf(mode));
+    this.module = module;
+    // A module learns under every mode.
+    const lifecycle = module === null ? {} : { lifecycle: base.lifecycle };
+    this.settings = { ...changes(base, configOf(mode)), ...lifecycle };
     this.baseline = space.map(({ name }) => (name === 'mode' ? mode_names.indexOf(mode) : base[name as ParamName]));
   }
 
@@ -92,12 +103,16 @@ export class HakmemTarget implements Target {
   /** The lowest size that the baseline or a point of the grid maps. */
   lowestFloor(): number {
     if (this.lowest_bytes === undefined) {
-      let lowest = floorOf(this.base);
+      let lowest = this.floorOf(this.base);
       for (const point of grid(this.space))
-        if (this.legal(point)) lowest = Math.min(lowest, floorOf(this.configAt(point)));
+        if (this.legal(point)) lowest = Math.min(lowest, this.floorOf(this.configAt(point)));
       this.lowest_bytes = lowest;
     }
     return this.lowest_bytes;
+  }
+
+  floorOf(config: Config): number {
+    return floorOfSetup({ config, ...(this.module === null ? {} : { policy: this.module.own }) });
   }
 
   private modeAt(point: Point): Mode {
@@ -122,7 +137,7 @@ class HakmemSubject implements Subject {
     this.setup = setup;
     this.live_share = live_share;
     this.folded = foldTrace(trace.chunks(), target.lowestFloor());
-    this.keys = new KeyMaker(this.folded);
+    this.keys = new KeyMaker(this.folded, setup.policy?.arms_bytes ?? null);
   }
 
   key(point: Point): string {
@@ -210,7 +225,7 @@ class HakmemSubject implements Subject {
   }
 
   private foldedFor(config: Config): Folded {
-    const floor_bytes = floorOf(config);
+    const floor_bytes = this.target.floorOf(config);
     const known = this.folded_to.get(floor_bytes);
     if (known !== undefined) return known;
     const folded = refold(this.folded, floor_bytes);

@@ -1,5 +1,6 @@
 /** What a tuning says: one JSON document, or lines to read. What to set stands first. */
 import { formatBytes } from '../command.ts';
+import { policyId, uncheckable } from '../policy/module.ts';
 import type { Interval } from '../statistics.ts';
 import type { Evaluated } from './evaluator.ts';
 import { type Figures, mostOf } from './objective.ts';
@@ -13,6 +14,7 @@ export function documentOf(tuned: Tuned): unknown {
   const { winner, baseline, cost } = searched;
   return {
     target: target.name,
+    policy: policyId(target.module ?? null),
     method: method.name,
     engine: target.engine,
     objective: objective.says,
@@ -68,6 +70,7 @@ export function linesOf(tuned: Tuned): string[] {
   return [
     ...(impossible === null ? [setting === '' ? nothingToSet(tuned) : `set   ${setting}`] : impossibleLines(tuned)),
     `goal  ${objective.says}`,
+    ...(target.module ? [`with  --policy ${target.module.path}; ${uncheckable(target.module)}`] : []),
     '',
     ...table([
       ['', 'time', 'faults', 'resident peak', 'score'],

@@ -1,6 +1,7 @@
 /** What can be tuned: an allocator, the axes of its settings, and how a setting is tried on a trace. */
 import type { Trace } from '../../traces/index.ts';
 import type { CheckLevel } from '../crosscheck.ts';
+import type { LoadedPolicy } from '../policy/module.ts';
 import type { Figures } from './objective.ts';
 import type { Point, Space } from './space.ts';
 
@@ -8,6 +9,8 @@ export interface Target {
   readonly name: string;
   /** How a setting's figures are found while searching. */
   readonly engine: 'sim';
+  /** A policy module of yours that runs under every setting: nothing is cross-checked then. */
+  readonly module?: LoadedPolicy | null;
   readonly space: Space;
   /** What runs where nothing is set; need not lie on the grid. */
   readonly baseline: Point;

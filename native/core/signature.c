@@ -32,6 +32,13 @@ static double effective_samples(const hak_signature *signature) {
   return squares == 0 ? 0 : (signature->total_bytes * signature->total_bytes) / squares;
 }
 
+/* So many for each class that it has itself. */
+static double wanted_samples(const hak_signature *signature) {
+  int64_t in_use = 0;
+  for (int at = 0; at < classes; at += 1) in_use += signature->counts[at] > 0;
+  return (double)(HAK_SIGNATURE_SAMPLES_A_CLASS * (in_use > 1 ? in_use : 1));
+}
+
 void hak_signature_add(hak_signature *signature, int64_t size_bytes) {
   const int at = class_of(size_bytes);
   signature->counts[at] += 1;
@@ -52,12 +59,10 @@ void hak_signature_add_all(hak_signature *signature, const hak_signature *other)
 void hak_signature_clear(hak_signature *signature) { *signature = (hak_signature){0}; }
 
 int64_t hak_signature_drift_permille(const hak_signature *reference, const hak_signature *now) {
-  int64_t in_use = 0;
-  for (int at = 0; at < classes; at += 1) in_use += reference->counts[at] + now->counts[at] > 0;
-  const double wanted = (double)(HAK_SIGNATURE_SAMPLES_A_CLASS * (in_use > 1 ? in_use : 1));
-  if (reference->samples < wanted || now->samples < wanted) return HAK_NO_TEST;
+  const double own = wanted_samples(reference), other = wanted_samples(now);
+  if (reference->samples < own || now->samples < other) return HAK_NO_TEST;
   double most = distance(reference->counts, reference->samples, now->counts, now->samples);
-  if (effective_samples(reference) >= wanted && effective_samples(now) >= wanted) {
+  if (effective_samples(reference) >= own && effective_samples(now) >= other) {
     const double by_bytes = distance(reference->bytes, reference->total_bytes, now->bytes, now->total_bytes);
     if (by_bytes > most) most = by_bytes;
   }

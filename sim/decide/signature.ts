@@ -55,15 +55,23 @@ export class Signature {
  * what they are worth.
  */
 export function driftPermille(reference: Signature, now: Signature): number {
-  let in_use = 0;
-  for (let at = 0; at < classes; at += 1) if (reference.counts[at] + now.counts[at] > 0) in_use += 1;
-  const wanted = shape.signature_samples_a_class * Math.max(1, in_use);
-  if (reference.samples < wanted || now.samples < wanted) return no_test;
+  const [own, other] = [wantedSamples(reference), wantedSamples(now)];
+  if (reference.samples < own || now.samples < other) return no_test;
   let most = distance(reference.counts, reference.samples, now.counts, now.samples);
-  if (effectiveSamples(reference) >= wanted && effectiveSamples(now) >= wanted)
+  if (effectiveSamples(reference) >= own && effectiveSamples(now) >= other)
     most = Math.max(most, distance(reference.bytes, reference.total_bytes, now.bytes, now.total_bytes));
   // 2^-20 permille more, so that the rounding of shares takes no whole permille off.
   return Math.floor(1000 * most + 2 ** -20);
+}
+
+/**
+ * So many for each class that it has itself: if the other's counted too, a reference of few classes could never be held
+ * against sizes that spread.
+ */
+function wantedSamples({ counts }: Signature): number {
+  let in_use = 0;
+  for (let at = 0; at < classes; at += 1) if (counts[at] > 0) in_use += 1;
+  return shape.signature_samples_a_class * Math.max(1, in_use);
 }
 
 /** Kish's effective sample size: as many samples of one size would tell the shares of bytes as well (Survey Sampling, 1965). */
