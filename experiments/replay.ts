@@ -3,18 +3,22 @@ import { type Command, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learns, learnsSites, params, type Regret, type Result, type Setup } from '../sim/index.ts';
-import { open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { open, sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
+import { learningData } from './learned-run.ts';
 import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
+import { learningPage } from './report/learning.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
+import { revision } from './sweep/provenance.ts';
 
 interface Options extends SetupOptions {
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
   readonly checkpoints?: boolean;
+  readonly learningPage?: string;
   readonly progress?: boolean;
   readonly json?: boolean;
 }
@@ -29,6 +33,7 @@ export function addReplay(program: Command): void {
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the check (machine-wide, put back after; needs root)')
     .option('--checkpoints', 'with --json: the state at every checkpoint too')
+    .option('--learning-page <file.html>', 'write a page of what was learned: ratings, costs, when it froze')
     .option('--progress', 'show progress on stderr')
     .option('--json', 'print one JSON document')
     .action(replayCommand);
@@ -45,15 +50,27 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     throw new UsageError(
       '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
     );
+  const { learningPage: page } = options;
+  if (page !== undefined && !learns(chosen.setup.config))
+    throw new UsageError(
+      '--learning-page: found a configuration that learns nothing, wanted --mode LEARNING or --set lifecycle=auto',
+    );
   const progress = new Progress(`replaying ${path}`, options.progress === true);
   const checked = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),
   });
   const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
+  if (page !== undefined) writePage(page, trace, chosen.setup);
   if (options.json) printJson(document(trace, chosen, checked, regret, options.checkpoints === true));
   else print(...report(trace, chosen, checked, regret));
   process.exitCode = complain(checked);
+}
+
+function writePage(path: string, trace: Trace, setup: Setup): void {
+  const command = `hakmem ${process.argv.slice(2).join(' ')}`;
+  const text = learningPage(learningData(trace, setup), { revision: revision(), command });
+  writeAtomically(path, (sink) => sink.append(new TextEncoder().encode(text)));
 }
 
 /** Says what did not hold, a line each, and returns the exit code. */

@@ -30,6 +30,37 @@ export function ratioOf(before: readonly number[], after: readonly number[], see
   return resampled(before.length, random, (rows) => middle(before, rows) / middle(after, rows));
 }
 
+export interface MeanInterval {
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The mean of `samples` and a 95 % percentile-bootstrap interval of it. */
+export function meanOf(samples: readonly number[], seed: number): MeanInterval {
+  const random = seedrandom.alea(`bootstrap/${seed}`);
+  const {
+    median: mean,
+    low,
+    high,
+  } = resampled(samples.length, random, (rows) => rows.reduce((sum, row) => sum + samples[row], 0) / rows.length);
+  return { mean, low, high };
+}
+
+/** Kendall's tau-b: 1 where both order alike, -1 where one is the other reversed; ties of either count for neither. NaN of constants. */
+export function kendallTauB(a: readonly number[], b: readonly number[]): number {
+  let [sum, differ_a, differ_b] = [0, 0, 0];
+  for (let one = 1; one < a.length; one += 1)
+    for (let other = 0; other < one; other += 1) {
+      const order_a = Math.sign(a[one] - a[other]);
+      const order_b = Math.sign(b[one] - b[other]);
+      sum += order_a * order_b;
+      differ_a += Math.abs(order_a);
+      differ_b += Math.abs(order_b);
+    }
+  return sum / Math.sqrt(differ_a * differ_b);
+}
+
 export type Verdict = 'better' | 'worse' | 'undecidable';
 
 /** Of a ratio before / after: decided only where the whole interval lies beyond 1 by more than `margin`. */

@@ -13,6 +13,9 @@ const dark = `
   --heat-least: #1e2a38; --heat-most: #8cc3fa; --heat-least-ink: #e6e9ed; --heat-most-ink: #0e1318;
   --cause-1: #98a3af; --cause-2: #b59cf0; --cause-3: #62c8a0; --cause-4: #f2d06b; --cause-5: #f0a35e; --cause-6: #6cb0f5;`;
 
+/** For figures that stand alone. */
+export const palette = { light, dark } as const;
+
 export const style = `
 :root { color-scheme: light dark; ${light} }
 @media screen and (prefers-color-scheme: dark) { :root { ${dark} } }

@@ -1,6 +1,6 @@
 /** Rows for studies: simulated over a folded trace, and each held against the C core. */
 import { replayAll } from '../../native/index.ts';
-import { type Config, foldTrace, lowestFloor, type Outcome, simulateOver } from '../../sim/index.ts';
+import { type Config, foldTrace, lowestFloor, type Outcome, type Setup, simulateOver } from '../../sim/index.ts';
 import type { Trace } from '../../traces/index.ts';
 import { CheckFailed } from '../command.ts';
 import { crossCheck } from '../crosscheck.ts';
@@ -12,9 +12,9 @@ export class CheckedRows {
   equal_in_core = 0;
   real_runs = 0;
   equal_for_real = 0;
-  private readonly bench: Bench;
+  private readonly bench: Pick<Bench, 'setupOf' | 'trouble'>;
 
-  constructor(bench: Bench) {
+  constructor(bench: Pick<Bench, 'setupOf' | 'trouble'>) {
     this.bench = bench;
   }
 
@@ -22,10 +22,20 @@ export class CheckedRows {
   async outcomes(trace: Trace, configs: readonly Config[]): Promise<Outcome[]> {
     const setup = this.bench.setupOf(trace);
     const setups = configs.map((config) => ({ ...setup, config }));
-    const outcomes = simulateOver(foldTrace(trace.chunks(), lowestFloor(setups)), setups);
+    return this.beside(trace, setups, () => simulateOver(foldTrace(trace.chunks(), lowestFloor(setups)), setups));
+  }
+
+  /**
+   * What `simulated` comes to, a setup each, while the C core runs them beside it. Setups share prices, profile and touch
+   * model. Throws CheckFailed where the core finds one otherwise.
+   */
+  async beside(trace: Trace, setups: readonly Setup[], simulated: () => readonly Outcome[]): Promise<Outcome[]> {
+    const { trouble } = this.bench;
+    const core = trouble === null && setups.length > 0 ? replayAll(() => trace.chunks(), setups) : null;
+    const outcomes = [...simulated()];
     this.rows += outcomes.length;
-    if (this.bench.trouble !== null) return outcomes;
-    const native = await replayAll(() => trace.chunks(), setups);
+    const native = await core;
+    if (native === null) return outcomes;
     for (const [at, outcome] of outcomes.entries()) {
       const difference = outcomeDifference(outcome, native[at]);
       if (difference !== null)
@@ -39,7 +49,11 @@ export class CheckedRows {
 
   /** CPU nanoseconds of one run on the real kernel. Throws CheckFailed where it counts otherwise. */
   async measure(trace: Trace, config: Config): Promise<number> {
-    const setup = { ...this.bench.setupOf(trace), config };
+    return (await this.measured(trace, { ...this.bench.setupOf(trace), config })).time_ns.total;
+  }
+
+  /** What one run on the real kernel came to. Throws CheckFailed where it counts otherwise. */
+  async measured(trace: Trace, setup: Setup): Promise<Outcome> {
     const { native, check } = await crossCheck(trace, setup, 'kernel');
     this.real_runs += 1;
     if (check.verdict === 'differ') {
@@ -47,7 +61,7 @@ export class CheckedRows {
       throw new CheckFailed(`${trace.path}: event ${event}: ${field} is ${sim} in the simulator and ${real} for real`);
     }
     if (check.verdict === 'agree') this.equal_for_real += 1;
-    return native!.time_ns.total;
+    return native!;
   }
 
   counts(): Checks {
