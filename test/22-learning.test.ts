@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Regrets } from '../experiments/sweep/regrets.ts';
 import { replayAll, replayCore } from '../native/index.ts';
 import { newLearner } from '../sim/decide/learners.ts';
 import { changes, lifecycle } from '../sim/decide/lifecycle.ts';
@@ -361,6 +362,17 @@ describe('regret', () => {
       expect(optimum_score).toBeLessThanOrEqual(best_score + 1e-12);
       expect(regret).toBeCloseTo(score - best_score, 12);
     }
+  });
+
+  test('of a sweep: fixed strategies are simulated once for all that differ in learning alone, and not where nothing is learned', () => {
+    const folded = foldTrace(traces['python-json.hak'], 65536);
+    const regrets = new Regrets(folded);
+    for (const settings of [{ learner: 3 }, { elo_k: 8 }, { learner: 2, bigcache: 0 }]) {
+      const setup = setupOf(settings);
+      const outcome = simulate(folded, setup);
+      expect(regrets.of(setup, outcome)).toEqual(regretOf(hindsight(folded, setup), outcome));
+    }
+    expect(regrets.of(setupOf({ lifecycle: 0 }), simulate(folded, setupOf({ lifecycle: 0 })))).toBeNull();
   });
 
   test('of a run that holds the best strategy is nothing', () => {

@@ -4,7 +4,7 @@
  * any machine and with any number of jobs. Measured figures are kept apart, in `Measured`.
  */
 import { createHash } from 'node:crypto';
-import { type Config, describeConfig, type Outcome, type Prices, param_names } from '../../sim/index.ts';
+import { type Config, describeConfig, type Outcome, type Prices, param_names, type Regret } from '../../sim/index.ts';
 import type { CheckLevel } from '../crosscheck.ts';
 
 export type Cell = number | string | boolean | null;
@@ -76,13 +76,23 @@ export function figuresOf(outcome: Outcome): Record<string, Cell> {
   };
 }
 
-export function rowOf(context: RowContext, config: Config, outcome: Outcome, check: RowCheck): Row {
+/** `regret` of a configuration that learns; simulated from the same folded trace, beside what is checked. */
+export function rowOf(
+  context: RowContext,
+  config: Config,
+  outcome: Outcome,
+  check: RowCheck,
+  regret: Regret | null = null,
+): Row {
   const { prices, ...words } = context;
   return {
     ...words,
     config_hash: hashOfConfig(config),
     ...describeConfig(config),
     ...figuresOf(outcome),
+    learning_best_fixed_score: regret?.best_score ?? null,
+    learning_regret_score: regret?.regret ?? null,
+    learning_optimum_score: regret?.optimum_score ?? null,
     checked: check.checked,
     verdict: check.verdict,
     prices: JSON.stringify(prices),

@@ -18,6 +18,7 @@ import { loadPolicy } from '../policy/module.ts';
 import { outcomeDifference } from './agree.ts';
 import type { Disagreement, ShardReport, Task } from './driver.ts';
 import { contextOf, type Plan, type PlannedPoint, setupOf } from './plan.ts';
+import { Regrets } from './regrets.ts';
 import { type Row, rowOf } from './row.ts';
 import { appendToShard, readShard, truncateShard } from './shard.ts';
 import { readPlan, shardPath } from './state.ts';
@@ -67,6 +68,7 @@ export class Workbench {
       const { trace, folded } = await spent.on('load', () => this.load(plan, at, own));
       const setups = new Map(waiting.map((point) => [point, setupOf(plan, at, point, own)]));
       const ours = await spent.on('load', () => refold(folded, lowestFloor([...setups.values()])));
+      const regrets = new Regrets(ours);
       while (rows < waiting.length && disagreement === null) {
         const outcomes = await spent.on('simulate', () => simulateSlice(ours, waiting.slice(rows), setups));
         const slice = waiting.slice(rows, rows + outcomes.length);
@@ -90,10 +92,13 @@ export class Workbench {
               );
         const check = natives === null ? 'unchecked' : 'agree';
         const lines = good.map((point, index) =>
-          rowOf(contextOf(plan, at, point.mode), setups.get(point)!.config, outcomes[index], {
-            checked: plan.check,
-            verdict: check,
-          }),
+          rowOf(
+            contextOf(plan, at, point.mode),
+            setups.get(point)!.config,
+            outcomes[index],
+            { checked: plan.check, verdict: check },
+            regrets.of(setups.get(point)!, outcomes[index]),
+          ),
         );
         whole_bytes = appendToShard(path, whole_bytes, lines);
         rows += good.length;
