@@ -96,6 +96,109 @@ export function writeGiant(folder: string): string {
   return write(path, [...builder.drain(), ...builder.finish()], { time: true, sites: false, touch: true }, 1);
 }
 
+/**
+ * Few sizes at a time, others in each regime: what learning settles on in one is wrong in the next. Blocks are realigned,
+ * reallocated in place, moved and moved across every threshold; sites are more than either table of slots has.
+ */
+export function writeRegimes(folder: string, events: number, regimes: number, seed: number): string {
+  const random = seedrandom.alea(`regimes/${regimes}/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const near = boundaries_bytes.filter((bytes) => bytes >= 64 * KiB && bytes <= 40 * MiB);
+  const familiar = Array.from({ length: regimes }, (_, regime) => ({
+    // Every other regime has one large size and many small ones, else a few that lie about the thresholds.
+    sizes: Array.from({ length: 1 + ((regime * 2) % 5) }, () => near[choose(near.length)] + choose(3) - 1),
+    touched_permille: [0, 1000, 300, 60][regime % 4],
+    small_permille: [150, 600, 20][regime % 3],
+    live: [12, 3, 40][regime % 3],
+  }));
+  const builder = new TraceBuilder(512);
+  const live: { name: number; bytes: number }[] = [];
+  for (let name = 0; builder.events < events; name += 1) {
+    const {
+      sizes,
+      touched_permille,
+      small_permille,
+      live: live_max,
+    } = familiar[Math.min(regimes - 1, Math.floor((builder.events * regimes) / events))];
+    const small = choose(1000) < small_permille;
+    const bytes = small ? choose(80) * KiB : sizes[choose(sizes.length)];
+    const site = choose(90) + (choose(5) === 0 ? 70_000 : 0);
+    const detailsOf = (size_bytes: number) => {
+      const pages = Math.ceil(size_bytes / page_bytes);
+      const known = Math.min(pages, Math.floor((pages * touched_permille) / 1000) + choose(3));
+      return { site, touched_pages: choose(4) === 0 ? limits.unknown : known };
+    };
+    const kind = choose(100);
+    const at = choose(live.length);
+    if (live.length > 0 && kind < 14) {
+      // Half of them to a size near their own: in place where the block is mapped and filled well enough.
+      const own = Math.floor((live[at].bytes * (60 + choose(60))) / 100);
+      const now = Math.max(1, choose(2) === 0 ? own : bytes);
+      builder.reallocate(live[at].name, live[at].name, now, detailsOf(now));
+      live[at].bytes = now;
+      continue;
+    }
+    while (live.length > live_max) builder.free(live.splice(choose(live.length), 1)[0].name);
+    if (live.length > 0 && kind < 34) {
+      builder.free(live.splice(choose(live.length), 1)[0].name);
+      continue;
+    }
+    const align = [16, 64, 4 * KiB, 8 * KiB, 64 * KiB, 2 * MiB, 4 * MiB][choose(7)];
+    builder.allocate([op.malloc, op.malloc, op.calloc, op.aligned][choose(4)], name, bytes, {
+      ...detailsOf(bytes),
+      align,
+    });
+    live.push({ name, bytes });
+  }
+  const path = join(folder, `regimes-${events}-${regimes}-${seed}.hak`);
+  return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: true, touch: true }, 70_090);
+}
+
+/**
+ * One or two sizes for hundreds of blocks on end, then others: both signatures have samples enough for every class in use,
+ * so that drift is seen, and seen again while something is on trial.
+ */
+export function writeShifts(folder: string, events: number, shifts: number, seed: number): string {
+  const random = seedrandom.alea(`shifts/${shifts}/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const builder = new TraceBuilder(512);
+  const live: number[] = [];
+  let sizes = [1 * MiB];
+  let live_max = 4;
+  let touched_pages = 1;
+  let shift = -1;
+  for (let name = 0; builder.events < events; name += 1) {
+    const now = Math.floor((builder.events * shifts) / events);
+    if (now !== shift) {
+      shift = now;
+      sizes = Array.from({ length: 1 + choose(2) }, () => (128 + choose(9) ** 2 * 100) * 4 * KiB);
+      live_max = [1, 4, 16][choose(3)];
+      touched_pages = [1, 20, 100][choose(3)];
+    }
+    while (live.length >= live_max) builder.free(live.splice(choose(live.length), 1)[0]);
+    builder.allocate(op.malloc, name, sizes[choose(sizes.length)] + choose(9), { site: choose(5), touched_pages });
+    live.push(name);
+  }
+  const path = join(folder, `shifts-${events}-${shifts}-${seed}.hak`);
+  return write(path, [...builder.drain(), ...builder.finish()], { time: false, sites: true, touch: true }, 5);
+}
+
+/** Two sizes throughout, of which now few and now many are touched all over: what was frozen becomes slow, and no size drifts. */
+export function writeSlower(folder: string, events: number, seed: number): string {
+  const random = seedrandom.alea(`slower/${seed}`);
+  const choose = (of: number): number => Math.floor(random() * of);
+  const builder = new TraceBuilder(512);
+  const live: number[] = [];
+  for (let name = 0; builder.events < events; name += 1) {
+    const slow_permille = [10, 300, 40, 700, 20, 150][Math.floor((builder.events * 6) / events)];
+    const touched_pages = choose(1000) < slow_permille ? 60 + choose(60) : choose(3);
+    while (live.length > 3) builder.free(live.splice(choose(live.length), 1)[0]);
+    builder.allocate(op.malloc, name, [600 * KiB, 3 * MiB][choose(2)], { site: choose(3), touched_pages });
+    live.push(name);
+  }
+  return write(join(folder, `slower-${seed}.hak`), builder.finish(), { time: false, sites: true, touch: true }, 3);
+}
+
 /** Blocks around every class of BigCache, from more call sites than it has slots. */
 export function writeSites(folder: string, events: number, seed: number): string {
   const random = seedrandom.alea(`sites/${seed}`);
@@ -147,6 +250,8 @@ export function writeLate(folder: string): string {
   for (let name = 0; name <= 5000; name += 1) builder.allocate(op.malloc, name, 8);
   for (const name of [1024, 5000]) builder.reallocate(name, name, 1 * MiB);
   for (const name of [1024, 5000]) builder.free(name);
+  // What learns sees only now what it missed.
+  for (let name = 6000; name < 6009; name += 1) builder.allocate(op.malloc, name, 1 * MiB);
   return write(join(folder, 'late.hak'), builder.finish(), { time: false, sites: false, touch: false }, 1);
 }
 

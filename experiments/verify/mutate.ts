@@ -3,7 +3,7 @@
  * held to the simulator's answers. A change that no case tells from the original is either listed, with the reason why
  * nothing could tell, in equivalent.json, or it is a gap in the cross-check.
  *
- *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME] [--jobs N] [--before REPORT.json] [--quick]
+ *     node dist/experiments/verify/mutate.js [--share PERMILLE] [--seed N] [--file NAME[,NAME]] [--jobs N] [--before REPORT.json] [--quick]
  *         [--out FILE] [--update-docs]
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,21 +12,34 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import seedrandom from 'seedrandom';
+import { naturalLog } from '../../sim/decide/ucb1.ts';
 import { crc32 } from '../../traces/crc32.ts';
 import { packageRoot } from '../record.ts';
 import { applied, type Mutant, mutantsOf } from './c-mutants.ts';
 import { markdownTable, writeBetween } from './markers.ts';
 import { type Cases, casesOf, Oracle, writeInputs } from './oracle.ts';
-import { leaveNothingBehind, run } from './process.ts';
+import { type Ended, leaveNothingBehind, run } from './process.ts';
 
 /** The real kernel, which is measured and not compared, and the command line: another check holds those. */
 const left_out = new Set(['real.c', 'probe.c', 'replay_main.c']);
 
+/** What runs only where something is learned. */
+const learning_files = new Set(
+  [
+    ...['arms', 'elo', 'epsilon', 'halving', 'learner', 'learning', 'ledger', 'lifecycle', 'p2', 'paired', 'prng'],
+    ...['signature', 'tournament', 'ucb1'],
+  ].map((name) => `${name}.c`),
+);
+
+/** What test/programs/numerics.c drives through two million steps, bit for bit as test/21 has it of the simulator. */
+const pieces = ['elo', 'histogram', 'p2', 'prng', 'signature'];
+
 /**
  * Which cases a file's mutants are given: only readers get malformed files, the model's mutants no real kernel, and what
- * folds is reached by no other case.
+ * folds or learns is reached by no other case.
  */
 function groupOf(file: string): keyof Cases {
+  if (learning_files.has(file)) return 'learning';
   if (file === 'fold.c' || file === 'planned.c') return 'folding';
   if (file === 'hakfile.c' || file === 'crc32.c') return 'reader';
   return ['pages.c', 'vma.c', 'histogram.c', 'digest.c'].includes(file) ? 'model' : 'policy';
@@ -42,7 +55,7 @@ export interface Options {
   /** Of a thousand mutants, how many are tried. */
   readonly share_permille: number;
   readonly seed: number;
-  /** Only mutants of this file; null for all. */
+  /** Only mutants of this file, or of these, between commas; null for all. */
   readonly file: string | null;
   /** An earlier report, whose catches stand where the file is what it was; null tries all. */
   readonly before: Report | null;
@@ -92,7 +105,8 @@ export async function mutate(
     const every = [...sources].flatMap(([file, source]) => mutantsOf(file, source));
     const random = seedrandom.alea(`mutants/${options.seed}`);
     const drawn = every.map((mutant) => ({ mutant, drawn: random() * 1000 < options.share_permille }));
-    const chosen = drawn.filter((each) => each.drawn && (options.file === null || each.mutant.file === options.file));
+    const files = options.file?.split(',') ?? [...sources.keys()];
+    const chosen = drawn.filter((each) => each.drawn && files.includes(each.mutant.file));
     const excused = readExcused(root);
     const sums = Object.fromEntries([...sources].map(([file, source]) => [file, crc32Hex(source)]));
     const standing = catchesThatStand(options.before, sums);
@@ -112,7 +126,11 @@ export async function mutate(
         const known = excused.has(keyOf(mutant)) && !options.thorough;
         const every_case = cases[groupOf(mutant.file)];
         let caught = null;
-        if (binary !== null) caught = await oracle.catches(binary, known ? every_case.slice(0, 4) : every_case);
+        if (binary !== null) {
+          caught = await oracle.catches(binary, every_case.slice(0, most_telling));
+          caught ??= await shop.stepsDiffer(job, mutant);
+          if (!known) caught ??= await oracle.catches(binary, every_case.slice(most_telling));
+        }
         if (binary !== null && caught === null && !known) {
           const watched = await shop.buildWatched(job, mutant, applied(sources.get(mutant.file)!, mutant));
           caught = await oracle.catchesWatched(watched, every_case);
@@ -166,6 +184,12 @@ function catchesThatStand(before: Report | null, sums: Readonly<Record<string, s
   return new Map(caught.map((each) => [keyOf(each), each]));
 }
 
+/** The simulator's logarithm is held to the core's of one to this. */
+const logarithms = 4096;
+
+/** How many cases stand for all where a mutant is listed and there is no time. */
+const most_telling = 4;
+
 const crc32Hex = (text: string): string => crc32(new TextEncoder().encode(text)).toString(16).padStart(8, '0');
 
 /** A mutant by its words, so that it is found again when lines move. */
@@ -189,12 +213,15 @@ function judge(
 /** A copy of native/ in which one object at a time is another. */
 class Workshop {
   readonly sound: string;
+  private readonly root: string;
   private readonly native: string;
   private readonly folder: string;
   private readonly plain: Way;
   private watched: Promise<Way> | undefined;
+  private steps: Promise<string> | undefined;
 
-  private constructor(folder: string, native: string, plain: Way) {
+  private constructor(root: string, folder: string, native: string, plain: Way) {
+    this.root = root;
     this.folder = folder;
     this.native = native;
     this.plain = plain;
@@ -207,7 +234,7 @@ class Workshop {
     mkdirSync(native);
     for (const part of ['core', 'Makefile', 'build'].filter((each) => existsSync(join(root, 'native', each))))
       cpSync(join(root, 'native', part), join(native, part), { recursive: true, preserveTimestamps: true });
-    return new Workshop(folder, native, await wayOf(native, 'build', '-O1', []));
+    return new Workshop(root, folder, native, await wayOf(native, 'build', '-O1', []));
   }
 
   /** A hak-replay with `source` in the place of one file; null where it does not compile. One at a time a job. */
@@ -229,6 +256,56 @@ class Workshop {
     return binary;
   }
 
+  /** Where the mutant that was built last in `job` is of a piece: whether the piece's steps come to something else. */
+  async stepsDiffer(job: number, { file }: Mutant): Promise<{ case: string; how: string } | null> {
+    const name = file.slice(0, -'.c'.length);
+    if (name === 'ucb1') return this.logarithmsDiffer(job);
+    if (!pieces.includes(name)) return null;
+    this.steps ??= this.stepsOf('numerics', []).then(({ stdout }) => stdout);
+    const sound = await this.steps;
+    const { code, stdout } = await this.stepsOf(
+      `job-${job}/numerics`,
+      [name],
+      join(this.folder, `job-${job}`, 'mutant.o'),
+    );
+    if (stdout === sound && code === 0) return null;
+    return { case: 'numerics', how: code === 0 ? 'other steps' : code === 'SIGXCPU' ? 'no end' : `ended with ${code}` };
+  }
+
+  /** What sites are chosen by is too coarse to tell a logarithm from one that is off in the ninth place. */
+  private async logarithmsDiffer(job: number): Promise<{ case: string; how: string } | null> {
+    const { compile, link, folder, objects } = this.plain;
+    const [cc, ...flags] = compile;
+    const own = join(this.folder, `job-${job}`);
+    const source = join(own, 'logarithms.c');
+    const body = `for (int count = 1; count <= ${logarithms}; count += 1) printf("%.17g\\n", hak_natural_log(count));`;
+    writeFileSync(source, `#include "hak.h"\nint main(void) { ${body} }\n`);
+    const sound = objects.filter((name) => !['ucb1.o', 'real.o', 'probe.o', 'replay_main.o'].includes(name));
+    const parts = [source, ...sound.map((name) => join(folder, name)), join(own, 'mutant.o'), ...link];
+    const path = join(own, 'logarithms');
+    const built = await run(cc, [...flags, '-w', '-I', join(this.native, 'core'), ...parts, '-o', path]);
+    if (built.code !== 0) throw new Error(`the logarithms do not compile: ${built.stderr}`);
+    const { code, stdout } = await run(path, [], { cpu_seconds: 20 });
+    if (code !== 0) return { case: 'logarithms', how: `ended with ${code}` };
+    const differs = stdout
+      .trim()
+      .split('\n')
+      .findIndex((line, at) => Number(line) !== naturalLog(at + 1));
+    return differs < 0 ? null : { case: 'logarithms', how: `of ${differs + 1}` };
+  }
+
+  private async stepsOf(binary: string, without: readonly string[], ...objects: readonly string[]): Promise<Ended> {
+    const { compile, link, folder } = this.plain;
+    const [cc, ...flags] = compile;
+    const program = join(this.root, 'test', 'programs', 'numerics.c');
+    const sound = pieces.filter((name) => !without.includes(name)).map((name) => join(folder, `${name}.o`));
+    const path = join(this.folder, binary);
+    const core = join(this.native, 'core');
+    const built = await run(cc, [...flags, '-w', '-I', core, program, ...sound, ...objects, ...link, '-o', path]);
+    if (built.code !== 0) throw new Error(`test/programs/numerics.c does not compile: ${built.stderr}`);
+    return run(path, [], { cpu_seconds: 20 });
+  }
+
   private async make({ compile, link, objects, folder }: Way, job: number, mutant: Mutant, source: string) {
     const own = join(this.folder, `job-${job}`);
     mkdirSync(own, { recursive: true });
@@ -241,8 +318,11 @@ class Workshop {
     if (compiled.code !== 0) return null;
     const unchanged = objects.filter((name) => name !== mutant.file.replace(/c$/, 'o'));
     const binary = join(own, 'hak-replay');
-    const linked = await run(cc, [...link, ...unchanged.map((name) => join(folder, name)), object, '-o', binary]);
-    return linked.code === 0 ? binary : null;
+    const parts = [...unchanged.map((name) => join(folder, name)), object];
+    const linked = await run(cc, [...parts, ...link, '-o', binary]);
+    // No mutant takes a name away: where linking fails, it fails for all, and none would be tried.
+    if (linked.code !== 0) throw new Error(`${mutant.file} compiles, but does not link: ${linked.stderr}`);
+    return binary;
   }
 }
 
@@ -265,9 +345,16 @@ async function wayOf(native: string, build: string, optimise: string, settings: 
   const words = line.split(/\s+/).filter((word) => word !== '' && word !== '-g' && !word.startsWith('-W'));
   const compile = words.slice(0, words.indexOf('-c'));
   const folder = join(native, build);
+  // Every case says what the kernel is like. To find out anyway takes longer than most replays.
+  const unprobed = join(native, `${build}-unprobed.o`);
+  const source = join(native, 'unprobed.c');
+  writeFileSync(source, '#include "real.h"\nhak_profile __wrap_hak_probe(void) { return (hak_profile){0}; }\n');
+  const [cc, ...flags] = compile;
+  const stub = await run(cc, [...flags, '-I', join(native, 'core'), '-c', source, '-o', unprobed]);
+  if (stub.code !== 0) throw new Error(`the stub of the probe does not compile: ${stub.stderr}`);
   return {
     compile,
-    link: compile.filter((word) => word.startsWith('-fsanitize')),
+    link: [...compile.filter((word) => word.startsWith('-fsanitize')), unprobed, '-Wl,--wrap=hak_probe', '-lm'],
     objects: readdirSync(folder).filter((name) => name.endsWith('.o')),
     folder,
   };

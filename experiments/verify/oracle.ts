@@ -30,9 +30,12 @@ import {
   writeLate,
   writeNeighbours,
   writeOffset,
+  writeRegimes,
   writeScatter,
   writeScenario,
+  writeShifts,
   writeSites,
+  writeSlower,
 } from './inputs.ts';
 import { type Ended, run, runEach } from './process.ts';
 
@@ -168,7 +171,7 @@ function argumentsOf({ setup, kernel, breaks, folded }: Case): string[] {
   const { page_bytes: _, ...parts } = setup.profile;
   const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
   return [
-    ...['--json', '--kernel', kernel, '--touch', setup.touch, '--profile', profile.join()],
+    ...['--json', '--kernel', kernel, '--touch', setup.touch, '--profile', profile.join(), '--seed', `${setup.seed}`],
     ...param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]),
     ...Object.entries(setup.prices).flatMap(([name, ns]) => ['--price', `${name}=${ns}`]),
     ...(setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`]),
@@ -212,7 +215,7 @@ export function differs(
     return time_ns.allocate === null && latency_ns.max === null && time_ns.total > 0 ? null : 'a modelled time';
   }
   if (code !== (expected.result.violation === null ? 0 : 1)) return 'exit code';
-  const { learning: _, score: __, liveness: ___, ...core } = expected.result;
+  const { score: _, liveness: __, ...core } = expected.result;
   for (const [name, value] of Object.entries(core))
     if (!isDeepStrictEqual(found[name as keyof Result], value)) return name;
   return null;
@@ -239,6 +242,11 @@ interface Inputs {
   readonly neighbours: string;
   readonly empty: string;
   readonly one: string;
+  /** Sizes that change, for what learns: many at a time, few at a time, and gradually. */
+  readonly regimes: readonly string[];
+  readonly shifts: readonly string[];
+  readonly drift: string;
+  readonly slower: string;
   readonly samples: readonly string[];
   readonly forgeries: readonly string[];
 }
@@ -270,6 +278,21 @@ export function writeInputs(folder: string, root: string, seed: number): Inputs 
     full: writeFull(folder),
     neighbours: writeNeighbours(folder),
     empty: writeEmpty(folder),
+    regimes: [
+      writeRegimes(folder, 3000, 5, seed),
+      writeRegimes(folder, 6000, 12, seed),
+      writeRegimes(folder, 6000, 3, seed),
+    ],
+    // Seeds under which trials are promoted, rolled back and overtaken by drift.
+    shifts: [
+      writeShifts(folder, 6000, 9, 11),
+      writeShifts(folder, 6000, 6, 1),
+      writeShifts(folder, 6000, 5, 3),
+      writeShifts(folder, 6000, 5, 2),
+      writeShifts(folder, 6000, 8, 9),
+    ],
+    drift: writeScenario(folder, 'drift', 8000, seed),
+    slower: writeSlower(folder, 6000, seed),
     samples: copySamples(folder, root, 2 * MiB),
     forgeries: writeForgeries(folder, seed, 150),
   };
@@ -281,6 +304,8 @@ export interface Cases {
   readonly model: readonly Case[];
   /** Folding, and a replay over what it leaves: the simulator's full replay is the answer. */
   readonly folding: readonly Case[];
+  /** Windows, learners and the lifecycle. */
+  readonly learning: readonly Case[];
   /** A reader is told from another by its files: every trace once, then every file it must refuse. */
   readonly reader: readonly Case[];
 }
@@ -290,10 +315,12 @@ export function casesOf(inputs: Inputs): Cases {
   const first = telling(inputs);
   const every = traces(inputs);
   const folding = folded(inputs);
+  const learning = learned(inputs);
   return {
-    policy: [...first, ...configurations(inputs), ...every, ...folding, ...realKernel(inputs)],
+    policy: [...first, ...configurations(inputs), ...learning, ...every, ...folding, ...realKernel(inputs)],
     model: [...first, ...configurations(inputs), ...every, ...folding],
     folding,
+    learning,
     reader: [first[1], ...every, ...dense(inputs), first[0], ...malformed(inputs)],
   };
 }
@@ -308,6 +335,7 @@ export function caseOf(
     profile?: Partial<KernelProfile>;
     log?: Setup['log'];
     prices?: Partial<Prices>;
+    seed?: number;
   } = {},
 ): Case {
   const setup: Setup = {
@@ -315,7 +343,7 @@ export function caseOf(
     prices: { ...prices, ...more.prices },
     profile: { ...default_profile, ...more.profile },
     touch: more.touch ?? 'page',
-    seed: 1,
+    seed: more.seed ?? 1,
     ...(more.log === undefined ? {} : { log: more.log }),
   };
   return { name, path, setup, kernel: 'counted' };
@@ -526,6 +554,220 @@ function configurations({
     caseOf('scatter, log of many actions', scatter, mapped_from_a_page, { log: { from: 12_000, to: 15_000 } }),
   );
   return cases;
+}
+
+/**
+ * What learns, with windows short enough that it goes through its whole lifecycle. The digest covers what every window
+ * cost, the ratings, the state and the p99; the answer has the counts of what was done.
+ */
+function learned({ regimes, shifts, drift, slower, churn, short_edges, scatter, full, late }: Inputs): Case[] {
+  const [five, twelve, three] = regimes;
+  const [learn, auto] = [1, 3];
+  const [elo, ucb1, epsilon, halving] = [0, 1, 2, 3];
+  const [paired, classic] = [0, 1];
+  const short = {
+    ...{ window_events: 30, window_samples: 8, elo_survive_games: 22, elo_survivors: 4, halving_windows: 2 },
+    ...{ lifecycle: auto, ucb1_cooldown_windows: 4, ucb1_hysteresis_permille: 20, freeze_after_windows: 5 },
+  };
+  const lively = {
+    ...short,
+    canary_samples: 12,
+    canary_permille: 250,
+    canary_windows_max: 9,
+    equivalence_permille: 60,
+  };
+  const nervous = {
+    ...{ ...lively, freeze_stable_windows: 2, relearn_windows: 1, freeze_p99_permille: 400, equivalence_permille: 300 },
+    ...{ relearn_p99_permille: 50, drift_permille: 150 },
+  };
+  // Trials so long that sizes shift on before their end, and trials that come to a verdict.
+  const doubtful = { ...nervous, canary_samples: 200, canary_windows_max: 90, equivalence_permille: 30 };
+  const decided = {
+    ...nervous,
+    canary_samples: 3,
+    canary_windows_max: 60,
+    equivalence_permille: 100,
+    relearn_windows: 2,
+  };
+  const each_sample = { lifecycle: learn, window_events: 1, window_samples: 1 };
+  const calm = { rules: classic, freeze_p99_permille: 0, freeze_after_windows: 0, freeze_stable_windows: 1 };
+  const recorded = { touch: 'recorded' } as const;
+  const case_of = (path: string, settings: Partial<Config>, more: Parameters<typeof caseOf>[3] = {}): Case => {
+    const said = Object.entries(settings).filter(([name, value]) => short[name as keyof typeof short] !== value);
+    return caseOf(`learning, ${nameOf(path)}, ${words(Object.fromEntries(said))}`, path, settings, more);
+  };
+  const cases: Case[] = [
+    case_of(twelve, { ...nervous, learner: elo, rating: classic, quantile: 1 }),
+    case_of(shifts[0], { ...doubtful, learner: elo, rules: classic, quantile: 1 }, recorded),
+    case_of(three, { ...lively, learner: ucb1, lifecycle: learn }, recorded),
+    case_of(five, { ...lively, learner: halving, rating: paired, bigcache: 0 }, recorded),
+    // More windows than there are quantiles of Student's t.
+    case_of(shifts[1], { ...lively, lifecycle: learn, elo_survivors: 2, elo_survive_games: 11 }, recorded),
+  ];
+  for (const learner of [elo, ucb1, epsilon, halving])
+    for (const rating of [paired, classic]) {
+      const policy = { learner, rating };
+      cases.push(
+        case_of(shifts[rating], { ...doubtful, ...policy }, { ...recorded, seed: 7 + learner }),
+        case_of(twelve, { ...(rating === paired ? lively : nervous), ...policy }, recorded),
+        case_of(drift, { ...nervous, ...policy, window_events: 60, lifecycle: rating === paired ? auto : learn }),
+      );
+    }
+  const on_trial: readonly (readonly [number, Partial<Config>])[] = [
+    [2, { learner: epsilon }],
+    [2, { learner: halving, bigcache: 0, equivalence_permille: 20 }],
+    [3, { learner: elo }],
+    [3, { learner: elo, bigcache: 0, canary_samples: 1, canary_permille: 100 }],
+    [4, { learner: epsilon, canary_permille: 500 }],
+    [4, { learner: halving, canary_samples: 1, canary_permille: 50 }],
+    [0, { learner: elo, canary_samples: 1, canary_permille: 900, relearn_windows: 1 }],
+    [2, { learner: ucb1, bigcache: 0, canary_samples: 2 }],
+    // Thousands of windows, in which elo drops strategies by rank.
+    [4, { ...each_sample, rating: classic, explore_permille: 900, elo_survive_games: 5 }],
+    [4, { ...each_sample, learner: epsilon, rating: classic, explore_permille: 900 }],
+    [0, { ...each_sample, learner: halving, rating: classic }],
+    [1, { ...each_sample, elo_survivors: 2, elo_survive_games: 11 }],
+    [
+      2,
+      {
+        ...each_sample,
+        learner: ucb1,
+        ucb1_hysteresis_permille: 0,
+        ucb1_hysteresis_windows: 2,
+        ucb1_cooldown_windows: 0,
+      },
+    ],
+    [1, { learner: epsilon, equivalence_permille: 0 }],
+    [2, { learner: epsilon, canary_permille: 1000 }],
+    // Counts of samples of which a quantile is the last rank but one, or is that of a sample by itself.
+    [1, { window_events: 1, window_samples: 100, relearn_windows: 2 }],
+    [4, { window_events: 1, window_samples: 20, learner: epsilon, relearn_windows: 1, drift_permille: 2000 }],
+    [3, { window_events: 1, window_samples: 20, relearn_windows: 1, drift_permille: 2000, bigcache: 0 }],
+    [1, { window_events: 1, window_samples: 1, equivalence_permille: 1000 }],
+    // A distance, or a p99, that is exactly the one asked for.
+    [0, { ...calm, drift_permille: 0 }],
+    [0, { ...calm, freeze_p99_permille: 1000, relearn_windows: 1 }],
+    [1, { ...calm, freeze_stable_windows: 2, relearn_p99_permille: 0, relearn_windows: 2, learner: halving }],
+    [2, { ...calm, relearn_p99_permille: 0, rating: classic, quantile: 1, canary_permille: 1000 }],
+  ];
+  for (const [at, each] of on_trial) cases.push(case_of(shifts[at], { ...decided, ...each }, recorded));
+  cases.push(case_of(twelve, { ...nervous, rules: classic, relearn_windows: 2, relearn_p99_permille: 0 }, recorded));
+  const settings: readonly Partial<Config>[] = [
+    each_sample,
+    { lifecycle: learn, strategy_set: 1, elo_k: 256 },
+    { lifecycle: learn, batch: 0, switch_releases: 0 },
+    { lifecycle: learn, batch_vectored: 1, batch_blocks_max: 3, explore_permille: 1000 },
+    { lifecycle: learn, bigcache_direct: 0, bigcache_slots: 16 },
+    { lifecycle: learn, bigcache_site_keyed: 0, bigcache_slots: 1, bigcache_ways: 1 },
+    { lifecycle: learn, bigcache_round: 0, explore_permille: 500 },
+    { lifecycle: learn, kept_bytes_max: 4 * MiB, explore_permille: 300 },
+    { lifecycle: learn, kept_bytes_max: 0 },
+    { lifecycle: learn, thp_policy: 1, bigcache: 0 },
+    {
+      lifecycle: learn,
+      thp_policy: 0,
+      batch_flush_bytes: 4 * MiB,
+      cold_from_bytes: 1,
+      warm_from_bytes: 1,
+      bigcache_ways: 1,
+    },
+    { lifecycle: learn, legacy_unrated: 1, thp_from_bytes: 2 * MiB + 100 },
+    { lifecycle: learn, legacy_order: 1, explore_permille: 500 },
+    { lifecycle: learn, legacy_header: 1, warm_from_bytes: 1, cold_from_bytes: 2 ** 40 },
+    { lifecycle: learn, cold_from_bytes: 1, warm_from_bytes: 1, bigcache: 0 },
+    { lifecycle: learn, bigcache_from_bytes: 8 * MiB, explore_permille: 0, batch_flush_bytes: 4 * MiB + 100 },
+    { lifecycle: 2, strategy: 5 },
+    { lifecycle: learn, thermal: 0 },
+    { strategy_set: 1, rules: classic, canary_permille: 1000 },
+    { canary_permille: 1, canary_samples: 1 },
+    { relearn_windows: 2, equivalence_permille: 0 },
+    {
+      learner: elo,
+      rating: classic,
+      elo_survivors: 1,
+      elo_survive_games: 1,
+      relearn_p99_permille: 0,
+      relearn_windows: 1,
+    },
+  ];
+  for (const [at, each] of settings.entries())
+    cases.push(case_of([twelve, five, three, drift][at % 4], { ...lively, learner: (at >> 2) % 4, ...each }, recorded));
+  // Every sample is the candidate's: one hash in a thousand tells that from a share a little smaller.
+  for (const [at, learner] of [
+    [1, elo],
+    [0, epsilon],
+  ])
+    cases.push(case_of(shifts[at], { ...doubtful, learner, canary_permille: 1000, canary_samples: 1000 }, recorded));
+  for (const path of [drift, twelve, three])
+    cases.push(case_of(path, { ...lively, window_events: 1, window_samples: 100, lifecycle: learn }, recorded));
+  const judged = {
+    canary_permille: 700,
+    canary_samples: 400,
+    canary_windows_max: 200,
+    relearn_windows: 1,
+    quantile: 1,
+  };
+  for (const bigcache of [0, 1])
+    cases.push(
+      case_of(slower, { ...decided, ...judged, bigcache, rating: classic }, recorded),
+      case_of(slower, { ...decided, ...judged, bigcache, rules: classic, learner: epsilon }, recorded),
+      case_of(slower, { ...decided, window_samples: 20, bigcache, learner: epsilon, relearn_windows: 1 }, recorded),
+    );
+  // Frozen when some strategies are left and others not: the runner-up is looked for among those that are.
+  for (const learner of [elo, halving])
+    cases.push(
+      case_of(twelve, {
+        ...{ ...nervous, learner, rating: classic, elo_survivors: 3, elo_survive_games: 3, freeze_after_windows: 60 },
+        ...{ halving_windows: 1, relearn_p99_permille: 0 },
+      }),
+    );
+  for (const bigcache of [0, 1])
+    for (const relearn_windows of [1, 2, 3])
+      cases.push(
+        case_of(
+          slower,
+          { ...decided, bigcache, relearn_windows, learner: [elo, epsilon, ucb1, halving][relearn_windows] },
+          recorded,
+        ),
+        case_of(
+          slower,
+          { ...decided, bigcache, relearn_windows, window_events: 1, window_samples: 20, canary_samples: 1 },
+          recorded,
+        ),
+      );
+  for (const elo_survivors of [2, 6, 11])
+    cases.push(
+      case_of(twelve, {
+        ...{ ...lively, ...each_sample, learner: elo, rating: classic },
+        ...{ explore_permille: 700, elo_survivors, elo_survive_games: elo_survivors === 11 ? 2 : 4 },
+      }),
+    );
+  cases.push(
+    case_of(churn, { ...lively, switch_releases: 0, explore_permille: 500 }),
+    case_of(short_edges, { ...lively, window_events: 10 }, { log: { from: 900, to: 1300 } }),
+    case_of(scatter, { ...lively, learner: ucb1 }, { touch: 'recorded' }),
+    case_of(full, { ...lively, region_bytes: 4 * MiB, window_events: 1, window_samples: 1 }),
+    case_of(late, { ...lively, window_events: 1, window_samples: 1 }),
+    case_of(scatter, { ...lively, learner: ucb1, lifecycle: learn, bigcache: 0, kept_bytes_max: 2 * MiB }),
+    case_of(
+      drift,
+      { ...lively, rating: classic, lifecycle: learn },
+      { prices: { mmap_ns: 0, munmap_ns: 0, fault_ns: 0, release_page_ns: 0 } },
+    ),
+    case_of(shifts[4], { ...decided, rules: classic, quantile: 1, canary_samples: 60, canary_windows_max: 90 }),
+    case_of(five, { ...lively, lifecycle: learn, thp_policy: 1 }, { profile: { thp_kernel: 'never' } }),
+    case_of(five, { ...lively, lifecycle: learn, thp_policy: 1 }, { profile: { thp_kernel: 'always' } }),
+    case_of(shifts[1], { ...nervous, rating: classic, window_events: 60 }, { seed: 2 ** 40 + 3 }),
+    case_of(five, { ...lively, learner: epsilon, rules: classic }, { touch: 'none' }),
+    case_of(five, { ...lively, learner: halving }, { touch: 'first' }),
+    case_of(three, lively, { touch: 'all' }),
+  );
+  // Folded, what lies below every threshold is added up between the same windows.
+  for (const learner of [elo, ucb1]) {
+    const each = case_of(drift, { ...lively, learner });
+    cases.push({ ...each, name: `folded: ${each.name}`, folded: true });
+  }
+  return cases.map((each, at) => ({ ...each, watched: at < 5 }));
 }
 
 function traces({ scatter, giant, counts, crowd, sites, churn, mixed, empty, one, samples }: Inputs): Case[] {

@@ -1,6 +1,6 @@
 /**
  * Long seeded search for a difference between the halves: many short random traces, each with a random configuration, touch
- * model and kernel profile. `npm run verify:random -- --events 10000000 --kernel counted`, or `--kernel real`.
+ * model and kernel profile; half of them learn, in windows short enough to go through the whole lifecycle. `npm run verify:random -- --events 10000000 --kernel counted`, or `--kernel real`.
  *
  * Stops at the first difference: prints the seed, the configuration and the difference, and leaves the trace as .hak with
  * its settings beside it. Exit code 0: none found; 1: one was found; 2: bad usage.
@@ -72,6 +72,8 @@ async function main(): Promise<void> {
   let events = 0;
   let traces = 0;
   let stopped_early = 0;
+  let learned = 0;
+  let windows = 0;
   for (; events < wanted; traces += 1) {
     const tried = randomCase(seedrandom(`${seed} ${traces}`), kernel, kernel === 'real' ? probed : null);
     const sim = replay(tried.chunks, tried.setup);
@@ -83,13 +85,15 @@ async function main(): Promise<void> {
       return;
     }
     if (sim.violation !== null) stopped_early += 1;
+    if (sim.learning.windows > 0) learned += 1;
+    windows += sim.learning.windows;
     events += sim.events;
     progress.update(Math.min(events, wanted), wanted);
   }
   progress.finish();
   const seconds = (performance.now() - started) / 1000;
   process.stdout.write(
-    `${kernel} kernel: ${events} events in ${traces} traces (${stopped_early} filled their region), no difference, ${seconds.toFixed(1)} s\n`,
+    `${kernel} kernel: ${events} events in ${traces} traces (${stopped_early} filled their region; ${learned} learned, from ${windows} windows), no difference, ${seconds.toFixed(1)} s\n`,
   );
 }
 
@@ -109,20 +113,20 @@ async function report(tried: Case, kernel: Kernel, seed: string, trace: number, 
   const exact = firstDifference(sim, await replayOther(logged, kernel), 'kernel') ?? first;
   const name = `random-${seed}-${trace}`;
   save(`${name}.hak`, tried.chunks);
-  const { config, touch, profile } = tried.setup;
+  const { config, touch, profile, seed: own_seed } = tried.setup;
   const unusual = Object.fromEntries(
     param_names.filter((each) => config[each] !== defaults[each]).map((each) => [each, config[each]]),
   );
   writeFileSync(
     `${name}.json`,
-    `${JSON.stringify({ seed, trace, kernel, touch, profile, settings: unusual }, null, 2)}\n`,
+    `${JSON.stringify({ seed, trace, kernel, touch, profile, replay_seed: own_seed, settings: unusual }, null, 2)}\n`,
   );
   const entry = sim.log.find(({ event }) => event === exact.event);
   process.stdout.write(
     [
       `difference: seed ${seed}, trace ${trace}, event ${exact.event}, ${exact.field}:`,
       `simulator ${JSON.stringify(exact.sim)}, ${kernel} kernel ${JSON.stringify(exact.native)}`,
-      `touch ${touch}, profile ${JSON.stringify(profile)}, settings ${JSON.stringify(unusual)}`,
+      `replay with --seed ${own_seed}, touch ${touch}, profile ${JSON.stringify(profile)}, settings ${JSON.stringify(unusual)}`,
       `event: ${JSON.stringify(entry ?? null)}`,
       `written: ${name}.hak ${name}.json`,
       '',
@@ -145,7 +149,10 @@ function randomCase(random: Random, kernel: Kernel, probed: KernelProfile | null
   return {
     chunks: randomTrace(random, events),
     events,
-    setup: { config, prices, profile: probed ?? randomProfile(random), touch: pick(random, touches), seed: 1 },
+    setup: {
+      ...{ config, prices, profile: probed ?? randomProfile(random), touch: pick(random, touches) },
+      seed: pick(random, [0, 1, 2 ** 31, Math.floor(random() * 2 ** 40)]),
+    },
   };
 }
 
@@ -154,12 +161,19 @@ function randomTrace(random: Random, events: number): Chunk[] {
   const live: { name: number; bytes: number }[] = [];
   const live_max = pick(random, [1, 4, 24, 100]);
   const live_bytes_max = 256 * MiB;
-  const familiar = Array.from({ length: 6 }, () => randomSize(random));
+  // What is familiar changes as the trace goes on, or stays: sizes that drift are what learning looks out for.
+  const regimes = pick(random, [1, 1, 2, 6]);
+  const familiar_count = pick(random, [1, 2, 6]);
+  let familiar: number[] = [];
+  let regime = -1;
   const chunks: Chunk[] = [];
   let live_bytes = 0;
   let name = 0;
   const size = (): number => (random() < 0.6 ? pick(random, familiar) : randomSize(random));
   while (builder.events < events) {
+    const now_in = Math.floor((builder.events * regimes) / events);
+    if (now_in !== regime) familiar = Array.from({ length: familiar_count }, () => randomSize(random));
+    regime = now_in;
     const site = Math.floor(random() * sites);
     const touched_pages = random() < 0.2 ? limits.unknown : Math.floor(random() ** 3 * 700);
     const kind = random();
@@ -204,8 +218,41 @@ function randomConfig(random: Random, kernel: Kernel): Config {
   for (const name of param_names) if (random() < 0.5) drawn[name] = randomValue(random, name);
   const at = (name: ParamName): number => drawn[name] ?? defaults[name];
   drawn.warm_from_bytes = Math.min(at('warm_from_bytes'), at('cold_from_bytes'));
+  if (random() < 0.5) Object.assign(drawn, randomLearning(random));
   drawn.checkpoint_events = pick(random, kernel === 'real' ? [100, 500, 4096] : [1, 7, 64, 500, 4096]);
   return configOf('BALANCED', drawn);
+}
+
+/** A learner, and windows and trials so short that a trace of a few thousand events sees many. */
+function randomLearning(random: Random): Partial<Config> {
+  const whole = (from: number, to: number): number => from + Math.floor(random() ** 2 * (to - from + 1));
+  return {
+    mmap_threshold_bytes: 0,
+    lifecycle: pick(random, [1, 3, 3]),
+    learner: pick(random, [0, 1, 2, 3]),
+    rating: pick(random, [0, 1]),
+    rules: pick(random, [0, 1]),
+    window_events: whole(1, 200),
+    window_samples: whole(1, 40),
+    explore_permille: pick(random, [0, 100, 500, 1000]),
+    elo_k: whole(1, 256),
+    elo_survivors: whole(1, 12),
+    elo_survive_games: whole(1, 60),
+    halving_windows: whole(1, 5),
+    ucb1_hysteresis_permille: pick(random, [0, 20, 80]),
+    ucb1_hysteresis_windows: whole(1, 4),
+    ucb1_cooldown_windows: whole(0, 10),
+    freeze_stable_windows: whole(1, 4),
+    freeze_after_windows: whole(0, 20),
+    freeze_p99_permille: pick(random, [0, 10, 400]),
+    equivalence_permille: pick(random, [0, 10, 100, 500]),
+    drift_permille: pick(random, [0, 100, 250, 600, 2000]),
+    relearn_p99_permille: pick(random, [0, 50, 200]),
+    relearn_windows: whole(1, 4),
+    canary_permille: pick(random, [1, 50, 300, 1000]),
+    canary_samples: whole(1, 300),
+    canary_windows_max: whole(1, 100),
+  };
 }
 
 /** The bugs of the original stay off. */
