@@ -57,6 +57,7 @@ static void play_last(hak_learner *learner, int acted, int64_t cost) {
   for (int arm = 0; arm < learner->arms; arm += 1)
     if (arm != acted && learner->active[arm] && learner->last[arm] >= 0) others[count++] = arm;
   learner->last[acted] = cost;
+  learner->figures.rating_writes += 1;
   if (count == 0) return;
   const int other = others[hak_prng_below(&learner->opponent, count)];
   play(learner, acted, other, cost, learner->last[other]);

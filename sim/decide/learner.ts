@@ -34,7 +34,7 @@ export interface Learner {
 export interface LearnerFigures {
   matches: number;
   explorations: number;
-  /** Times that a rating or mean was written. */
+  /** Times that a rating, a mean or a last cost was written. */
   rating_writes: number;
   draws: number;
 }

@@ -121,6 +121,7 @@ export class Tournament implements Learner {
     for (let arm = 0; arm < this.arms; arm += 1)
       if (arm !== acted && this.active[arm] === 1 && this.last[arm] >= 0) order.push(arm);
     this.last[acted] = cost;
+    this.figures.rating_writes += 1;
     if (order.length === 0) return;
     const other = order[this.opponent.below(order.length)];
     this.play(acted, other, cost, this.last[other]);
