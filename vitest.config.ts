@@ -6,6 +6,7 @@ export default defineConfig({
     pool: 'forks',
     globalSetup: './test/setup.ts',
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: ['default', './test/reporter.ts'],
   },
 });
