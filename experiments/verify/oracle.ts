@@ -153,12 +153,16 @@ export function answerOf({ path, setup, folded }: Case): Expected {
   }
 }
 
-export function replayed(binary: string, each: Case, watched = false): Promise<Ended> {
+export async function replayed(binary: string, each: Case, watched = false): Promise<Ended> {
   // A sanitizer's shadow of memory needs more room than any limit leaves.
   const limits = watched
     ? { cpu_seconds: 10 * cpu_seconds_max.counted }
     : { cpu_seconds: cpu_seconds_max[each.kernel], data_bytes: data_bytes_max[each.kernel] };
-  return run(binary, [each.path, ...argumentsOf(each)], limits);
+  const ended = await run(binary, [each.path, ...argumentsOf(each)], limits);
+  // No core does that to itself: it would pass for an answer.
+  if (ended.code === 'SIGTERM' || ended.code === 'SIGINT')
+    throw new Error(`a replay was ended from outside: ${each.name}`);
+  return ended;
 }
 
 /** Replays files that differ in nothing but their bytes, one after another in one go. */
