@@ -30,6 +30,8 @@ export const phase_6_6: Study = {
     'In the model the old policy sends everything to a heap that reuses perfectly: "before" is as good as malloc can be.',
     `The original measured once: its control allocators moved by ${percent(controls.least)} to ${percent(controls.most)} between the two runs, ` +
       'so that +2.6 % is neither a change nor the absence of one.',
+    'Measured ratios are of one run on a busy machine and did not repeat: churn was 0.61 [0.38, 1.71] in one full run and 1.87 [1.68, 2.29] ' +
+      'in the next (2026-11-24). The verdict does not rest on them.',
     'Measured times are of the replayed events, every page touched, without the program.',
   ],
   run,
