@@ -322,7 +322,7 @@ export function casesOf(inputs: Inputs): Cases {
   const learning = learned(inputs);
   return {
     policy: [...first, ...configurations(inputs), ...learning, ...every, ...folding, ...realKernel(inputs)],
-    model: [...first, ...configurations(inputs), ...every, ...folding],
+    model: [...first, ...configurations(inputs), ...learning, ...every, ...folding],
     folding,
     learning,
     reader: [first[1], ...every, ...dense(inputs), first[0], ...malformed(inputs)],
@@ -696,6 +696,13 @@ function learned({ regimes, shifts, drift, slower, churn, short_edges, scatter, 
   ];
   for (const [at, each] of settings.entries())
     cases.push(case_of([twelve, five, three, drift][at % 4], { ...lively, learner: (at >> 2) % 4, ...each }, recorded));
+  // A strategy anew with every sample: what the next cannot use is given back, from every ring of BigCache.
+  for (const each of [{ bigcache_round: 0 }, { bigcache_direct: 0 }, { bigcache_site_keyed: 0, bigcache_ways: 64 }])
+    for (const strategy_set of [0, 1])
+      for (const path of [twelve, three])
+        cases.push(
+          case_of(path, { ...lively, ...each_sample, ...each, learner: epsilon, explore_permille: 1000, strategy_set }),
+        );
   // Every sample is the candidate's: one hash in a thousand tells that from a share a little smaller.
   for (const [at, learner] of [
     [1, elo],
