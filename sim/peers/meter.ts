@@ -1,0 +1,72 @@
+/**
+ * What one event made a peer allocator and the kernel do: filled by the allocator's model while it serves the event, read
+ * by whoever prices it.
+ */
+import { assert } from '../assert.ts';
+
+/** System calls of a peer; what `pages` of a noted call means stands beside each. */
+export const call = {
+  /** Pages mapped. */
+  mmap: 0,
+  /** Resident pages that went with the mapping. */
+  munmap: 1,
+  /** Resident pages that moved, or went. */
+  mremap: 2,
+  /** Pages gained. */
+  brk_grow: 3,
+  /** Resident pages lost. */
+  brk_shrink: 4,
+  /** Pages made accessible. */
+  mprotect: 5,
+  /** Resident pages given back. */
+  dontneed: 6,
+  /** Resident pages made lazily free. */
+  free: 7,
+} as const;
+export const call_names = Object.keys(call) as (keyof typeof call)[];
+
+/** The way through the library: how much of its own work an event was. */
+export const path = {
+  /** A cache of the thread's own. */
+  cached: 0,
+  /** The first block of a list of equals. */
+  listed: 1,
+  /** A search, a split, a merge. */
+  searched: 2,
+  /** Straight to the kernel. */
+  mapped: 3,
+} as const;
+
+/** An event makes fewer calls than this: a realloc that moves between heaps makes six. */
+const calls_max = 64;
+
+export class Meter {
+  path: number = path.cached;
+  /** Blocks looked at in a search. */
+  steps = 0;
+  /** First touches, and reads of pages that nobody had written. */
+  faults = 0;
+  zero_faults = 0;
+  copied_bytes = 0;
+  cleared_bytes = 0;
+  calls = 0;
+  readonly call = new Uint8Array(calls_max);
+  readonly pages = new Float64Array(calls_max);
+
+  begin(): void {
+    this.path = path.cached;
+    this.steps = 0;
+    this.faults = 0;
+    this.zero_faults = 0;
+    this.copied_bytes = 0;
+    this.cleared_bytes = 0;
+    this.calls = 0;
+  }
+
+  note(kind: number, pages: number): void {
+    assert(this.calls < calls_max, 'an event makes few system calls');
+    this.call[this.calls] = kind;
+    this.pages[this.calls] = pages;
+    this.calls += 1;
+  }
+}
