@@ -22,6 +22,8 @@ const arenas_free = 8;
 export interface GlibcMachine {
   readonly version: string;
   readonly processors: number;
+  /** Of the kernel's profile. */
+  readonly read_maps_zero: boolean;
   /** Where the break began: it decides where alignments beyond a page fall. */
   readonly main_base_bytes: number;
   /**
@@ -34,6 +36,7 @@ export interface GlibcMachine {
 export const glibc_machine: GlibcMachine = {
   version: '2.36',
   processors: 2,
+  read_maps_zero: true,
   main_base_bytes: 0,
   start_bytes: cache_bytes + unit_bytes,
 };
@@ -77,7 +80,7 @@ export class Glibc implements Peer {
     this.limits = limitsOf(settings, this.version);
     const arena_max = settingOr(settings, 'arena_max');
     this.arenas_max = arena_max > 0 ? arena_max : Math.max(arenas_free + 1, arenas_free * machine.processors);
-    this.pages = new HeapPages(meter);
+    this.pages = new HeapPages(meter, machine.read_maps_zero);
     this.system = new System(settings, machine.main_base_bytes, chunks, this.pages, meter);
     this.start(machine.start_bytes);
     this.resident_at_start = this.pages.resident_pages;

@@ -53,7 +53,8 @@ export class Arena {
   private readonly binmap = new Int32Array(bins / 32);
   private readonly fast = new Int32Array(fastbins);
   private has_fast = false;
-  private last_remainder = nobody;
+  /** An address: the library compares pointers, and another chunk may lie there by then. */
+  private last_remainder = -1;
 
   constructor(index: number, chunks: Chunks, pages: HeapPages, system: System, meter: Meter, limits: Limits) {
     this.index = index;
@@ -174,7 +175,8 @@ export class Arena {
   allocateAligned(units: number, align_units: number, cache: Cache | null): number {
     const { chunks } = this;
     const { at, size } = chunks;
-    let chunk = this.allocate(units + align_units + chunk_min_units, cache);
+    // The size of a chunk is asked for as if it were a request, and gets a header more.
+    let chunk = this.allocate(units + align_units + chunk_min_units + 1, cache);
     const mapped = chunks.state[chunk] === state.mapped;
     const from = mapped || this.index > 0 ? at[chunk] : at[chunk] + this.system.main_base_units;
     if ((from + 1) % align_units !== 0) {
@@ -313,12 +315,12 @@ export class Arena {
       const chunk = bk[list];
       const back = bk[chunk];
       this.meter.steps += 1;
-      if (small && back === list && chunk === this.last_remainder && size[chunk] > units + chunk_min_units) {
+      if (small && back === list && chunks.at[chunk] === this.last_remainder && size[chunk] > units + chunk_min_units) {
         // A run of small requests goes on where the last one split.
         bk[list] = list;
         fd[list] = list;
         kinds[chunk] = state.used;
-        this.last_remainder = this.splitFree(chunk, units);
+        this.last_remainder = chunks.at[this.splitFree(chunk, units)];
         return chunk;
       }
       bk[list] = back;
@@ -409,7 +411,7 @@ export class Arena {
     chunks.state[chunk] = state.used;
     if (chunks.size[chunk] - units < chunk_min_units) return chunk;
     const rest = this.splitFree(chunk, units);
-    if (remember) this.last_remainder = rest;
+    if (remember) this.last_remainder = chunks.at[rest];
     return chunk;
   }
 

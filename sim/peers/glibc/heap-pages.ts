@@ -13,9 +13,12 @@ export class HeapPages {
   resident_pages = 0;
   private readonly page = new Uint8Array(pages_max);
   private readonly meter: Meter;
+  private readonly read_maps_zero: boolean;
 
-  constructor(meter: Meter) {
+  /** `read_maps_zero`: of the kernel's profile. */
+  constructor(meter: Meter, read_maps_zero: boolean) {
     this.meter = meter;
+    this.read_maps_zero = read_maps_zero;
   }
 
   write(unit: number): void {
@@ -29,8 +32,12 @@ export class HeapPages {
     for (let at = from >>> page_shift; at <= last; at += 1) if (this.page[at] !== resident) this.makeResident(at);
   }
 
-  /** A read of a page nobody wrote maps the shared zero page: a fault now, and another when it is written. */
+  /** A read of a page nobody wrote maps the shared zero page, where the kernel has it: a fault, and another at a write. */
   readAll(from: number, to: number): void {
+    if (!this.read_maps_zero) {
+      this.writeAll(from, to);
+      return;
+    }
     const last = to >>> page_shift;
     for (let at = from >>> page_shift; at <= last; at += 1)
       if (this.page[at] === absent) {

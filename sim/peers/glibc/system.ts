@@ -43,9 +43,8 @@ export class System {
   mapped_resident_pages = 0;
   /** Of all heaps: what lies below the break, and what is accessible of the others. */
   heap_pages = 0;
-  /** Of the main heap: its size, and the most that it ever was. */
+  /** From the start of the main heap to the break. */
   main_bytes = 0;
-  main_peak_bytes = 0;
   /** Where the main heap begins; matters to alignments beyond a page alone. */
   readonly main_base_units: number;
   private readonly dynamic: boolean;
@@ -93,16 +92,16 @@ export class System {
     arena.top = this.makeTop(arena, heap, from);
   }
 
-  /** Bytes from a top that calloc need not clear beyond: it was never anybody's. */
+  /**
+   * Bytes from a top that calloc has to clear: what the break gains is clear, also where it had been before (on Linux
+   * malloc.c is compiled with MORECORE_CLEARS=2); of other heaps, what was accessible once is not.
+   */
   usedOfTop(arena: Arena): number {
     const { at, size } = this.chunks;
     const top_bytes = size[arena.top] * unit_bytes;
     const heap = this.heap_of[arena.index];
-    const known_bytes =
-      heap === undefined
-        ? this.main_peak_bytes - at[arena.top] * unit_bytes
-        : heap.accessible_bytes - (at[arena.top] - heap.base) * unit_bytes;
-    return Math.max(top_bytes, known_bytes);
+    if (heap === undefined) return top_bytes;
+    return Math.max(top_bytes, heap.accessible_bytes - (at[arena.top] - heap.base) * unit_bytes);
   }
 
   /** After a large free: gives the end of the top back where it is large enough. */
@@ -192,7 +191,6 @@ export class System {
     size[top] += grown;
     this.main_bytes += grown * unit_bytes;
     this.heap_pages += grown / page_units;
-    if (this.main_bytes > this.main_peak_bytes) this.main_peak_bytes = this.main_bytes;
     this.pages.write(at[top]);
   }
 
