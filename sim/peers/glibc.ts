@@ -68,6 +68,8 @@ export class Glibc implements Peer {
   private readonly pages: HeapPages;
   private readonly arenas: Arena[] = [];
   private readonly threads: Thread[] = [];
+  /** Whose events come first; it has the main arena. */
+  private readonly first: Thread = { arena: null, cache: null };
   private next_arena = 0;
   private last_placed = 0;
   private readonly resident_at_start: number;
@@ -136,7 +138,7 @@ export class Glibc implements Peer {
 
   private start(start_bytes: number): void {
     this.chunks.reserve();
-    const first = this.meet(0);
+    const { first } = this;
     first.arena = this.makeArena();
     this.prepare(first);
     const more_bytes = start_bytes - cache_bytes - unit_bytes;
@@ -258,7 +260,7 @@ export class Glibc implements Peer {
   }
 
   private meet(thread: number): Thread {
-    const who: Thread = { arena: null, cache: null };
+    const who: Thread = this.threads.length === 0 ? this.first : { arena: null, cache: null };
     this.threads[thread] = who;
     return who;
   }

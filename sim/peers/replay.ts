@@ -60,6 +60,8 @@ export function replayPeer(chunks: Iterable<Chunk>, peer: Peer, setup: PeerSetup
 /** In steps: feed chunks in order, then finish. */
 export class PeerReplay {
   events = 0;
+  /** Told after every event, while the peer still is as it left it. */
+  watch: ((chunk: Chunk, row: number) => void) | undefined;
   private readonly peer: Peer;
   private readonly setup: PeerSetup;
   private readonly digest = new Digest();
@@ -85,6 +87,7 @@ export class PeerReplay {
     const { meter } = peer;
     const { prices } = this.setup;
     const { op: kinds, thread, object, size_bytes, align, touched_pages, time_ns, length } = chunk;
+    const { watch } = this;
     this.baseline.add(chunk);
     for (let row = 0; row < length; row += 1) {
       peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
@@ -92,6 +95,7 @@ export class PeerReplay {
       latency.add(price(meter, prices, priced));
       this.faults += meter.faults + meter.zero_faults;
       if (meter.calls > 0) this.count();
+      watch?.(chunk, row);
       const resident = peer.resident_pages;
       if (resident > this.resident_peak) this.resident_peak = resident;
       this.until_moment -= 1;
