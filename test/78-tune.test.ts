@@ -21,7 +21,7 @@ import {
 import { linesOf } from '../experiments/tune/report.ts';
 import { type Searched, search } from '../experiments/tune/search.ts';
 import { type Axis, chooseSome, grid, type Point } from '../experiments/tune/space.ts';
-import type { Subject, Target } from '../experiments/tune/target.ts';
+import type { ModelSubject, Target } from '../experiments/tune/target.ts';
 import { differing, hasSetting, type TuneOptions, tune } from '../experiments/tune/tune.ts';
 import { unavoidable } from '../experiments/tune/unavoidable.ts';
 import { type Config, configOf, default_profile, foldTrace, prices, type Setup, simulate } from '../sim/index.ts';
@@ -203,7 +203,7 @@ test('configurations of one key have the same figures, on traces full of sizes a
 /** A target whose figures are a function of the point: time and memory from it, everything else by hand. */
 function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, trace: number) => Partial<Figures>) {
   const measured: string[] = [];
-  const subjectOf = (trace: number, live_share = 1): Subject => ({
+  const subjectOf = (trace: number, live_share = 1): ModelSubject => ({
     trace: { ...traceOf(() => {}), path: `trace ${trace}` },
     live_share,
     rows_most: 1000 * live_share,
@@ -216,7 +216,7 @@ function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, 
     sample: (share) => subjectOf(trace, share),
     part: () => subjectOf(trace),
     unavoidable: () => ({ time_ns: 0, faults: 0, memory_bytes: 10 }),
-    check: async () => {},
+    check: async (points) => points.length,
     measure: async (point) => {
       measured.push(point.join(' '));
       const figures = { time_ns: 1, memory_bytes: 1, faults: 1, ...of(point, trace) };
@@ -226,8 +226,10 @@ function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, 
   const target: Target = {
     name: 'fake',
     engine: 'sim',
+    checker: 'nothing',
     space,
     baseline,
+    starts: [baseline],
     legal: (point) => point.every((value) => value >= 0),
     subject: async () => subjectOf(0),
     describe: (point) => Object.fromEntries(point.map((value, axis) => [space[axis].name, value])),
@@ -358,7 +360,7 @@ describe('a whole tuning', () => {
 
   test('sets nothing where the real kernel shows no gain, whatever was predicted', async () => {
     const { target, subjectOf } = fakeTarget(space, [pages(1)], of);
-    const flat: Subject = {
+    const flat: ModelSubject = {
       ...subjectOf(0),
       measure: async () => ({
         time_ns: 5,
@@ -390,7 +392,7 @@ describe('a whole tuning', () => {
       time_ns: 1e7 / a,
       memory_bytes: a,
     }));
-    const plump: Subject = {
+    const plump: ModelSubject = {
       ...subjectOf(0),
       measure: async (point) => {
         const run = await subjectOf(0).measure(point);
@@ -429,13 +431,13 @@ describe('a whole tuning', () => {
 
   test('a count that differs for real is named, and nothing is set', async () => {
     const { target, subjectOf } = fakeTarget(space, [pages(1)], of);
-    const odd: Subject = {
+    const odd: ModelSubject = {
       ...subjectOf(0),
       measure: async () => ({
         ...{ time_ns: 5, memory_bytes: 1, faults: 1, level: 'kernel', verdict: 'differ' },
         reason: 'event 3: faults is 1 in the simulator and 2 for real',
       }),
-    } as Subject;
+    } as ModelSubject;
     const tuned = await tune(target, [odd], [], method('grid'), weightedScore(), plain);
     expect(differing(tuned)?.message).toMatch(/trace 0: simulator and real kernel differ: event 3: faults/);
     expect(hasSetting(tuned)).toBe(false);
@@ -566,6 +568,7 @@ describe('the command', () => {
       target: 'hakmem',
       method: 'halving',
       engine: 'sim',
+    checker: 'nothing',
       evaluations: expect.any(Number),
       seconds: expect.any(Number),
       predicted: { faults: expect.any(Number), resident_peak_bytes: expect.any(Number), ns: expect.any(Number) },

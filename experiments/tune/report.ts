@@ -99,7 +99,7 @@ export function linesOf(tuned: Tuned): string[] {
       `${timesLess(tuned) === null ? '' : `, ${timesLess(tuned)!.toFixed(1)} times less than all of them on whole traces`}`,
     ...searched.notes.map((note) => `  ${note}`),
     tuned.checked_rows > 0
-      ? `checked: ${tuned.checked_rows} rows of whole traces equal in the C core (${tuned.seconds.check.toFixed(1)} s)`
+      ? `checked: ${tuned.checked_rows} rows of whole traces equal in ${target.checker} (${tuned.seconds.check.toFixed(1)} s)`
       : `checked: nothing${tuned.unchecked === null ? '' : `: ${tuned.unchecked}`}`,
   ];
 }

@@ -207,11 +207,12 @@ async function checkAll(
 ): Promise<number> {
   const total = work.reduce((sum, { points }) => sum + points.length, 0);
   let before = 0;
+  let compared = 0;
   for (const { subject, points } of work) {
-    await subject.check(points, (done) => options.progress('checking', before + done, total));
+    compared += await subject.check(points, (done) => options.progress('checking', before + done, total));
     before += points.length;
   }
-  return total;
+  return compared;
 }
 
 function impossibility(
