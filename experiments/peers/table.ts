@@ -49,8 +49,8 @@ function rowOf(cell: Cell, ratios: readonly Ratio[]): string[] {
     cell.phase,
     figure(cell.ns_per_event.median),
     between(cell.ns_per_event, figure),
-    ratio === undefined ? '-' : ratio.time.median.toFixed(2),
-    ratio === undefined ? '-' : between(ratio.time, (value) => value.toFixed(2)),
+    ratio === undefined ? '-' : times(ratio.time.median),
+    ratio === undefined ? '-' : between(ratio.time, times),
     String(cell.faults),
     syscalls === null ? '-' : String(Object.values(syscalls).reduce((sum, each) => sum + each, 0)),
     mebibytes(cell.resident_peak_bytes),
@@ -84,8 +84,15 @@ function notes(cells: readonly Cell[]): string[] {
   ];
 }
 
+/** Three digits, with k, M or G where there were more. */
 function figure(ns: number): string {
-  return ns >= 100 ? String(Math.round(ns)) : ns.toPrecision(3);
+  const power = ns < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(ns) / 3));
+  const value = ns / 1000 ** power;
+  return `${value >= 100 ? Math.round(value) : value.toPrecision(3)}${['', 'k', 'M', 'G'][power]}`;
+}
+
+function times(ratio: number): string {
+  return ratio < 100 ? ratio.toFixed(2) : figure(ratio);
 }
 
 function between({ low, high }: Interval, word: (value: number) => string): string {
