@@ -1,5 +1,6 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addBench } from './bench.ts';
 import { addCheck } from './check.ts';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
@@ -29,6 +30,7 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addTune,
+  addBench,
   addCheck,
   addPolicy,
   addStudy,
