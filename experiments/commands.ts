@@ -1,6 +1,7 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
 import { addCheck } from './check.ts';
+import { addCompare } from './compare.ts';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
 import { addExplore } from './explore.ts';
@@ -16,6 +17,7 @@ import { addReport } from './report.ts';
 import { addStudy } from './study.ts';
 import { addSweep } from './sweep.ts';
 import { addTune } from './tune.ts';
+import { addVerifySetting } from './verify-setting.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
@@ -29,6 +31,8 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addTune,
+  addCompare,
+  addVerifySetting,
   addCheck,
   addPolicy,
   addStudy,
