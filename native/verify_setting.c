@@ -15,6 +15,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -231,7 +232,6 @@ static size_t chunk_for(size_t request) {
   return chunk < CHUNK_LEAST_BYTES ? CHUNK_LEAST_BYTES : chunk;
 }
 
-static const char not_first_arena[] = "the thread that was asked has another arena than the first";
 static const char foreign_heap[] = "the heap does not end where malloc's does, or cannot grow";
 
 enum way { WAY_HEAP, WAY_MAPPED, WAY_UNKNOWN };
@@ -291,6 +291,8 @@ static void probe_mmap_threshold(size_t asked, struct reading *reading) {
     conclude_found(reading, true, asked);
     return;
   }
+  if (way_at == WAY_UNKNOWN || way_below == WAY_UNKNOWN)
+    return conclude(reading, -1, "chunks of %zu bytes cannot be had", at);
   size_t low = 0, high = 0;
   if (way_at == WAY_MAPPED && way_below == WAY_MAPPED) high = below;
   for (size_t tried = high != 0 ? high : at < MIB ? MIB : at; high == 0 && tried <= PROBED_MOST_BYTES; tried *= 2) {
@@ -331,7 +333,7 @@ static void probe_trim_threshold(size_t asked, struct reading *reading) {
   real_mallopt(M_MMAP_MAX, 0);
   real_mallopt(M_TOP_PAD, 0);
   char *top = find_top();
-  if (top == NULL) return conclude(reading, -1, "%s", is_of_other_arena(allocate(MIB)) ? not_first_arena : foreign_heap);
+  if (top == NULL) return conclude(reading, -1, "%s", foreign_heap);
   if (asked > PROBED_MOST_BYTES) {
     const int given = trims_at(&top, UNUSUAL_BYTES);
     return conclude(reading, given < 0 ? -1 : given == 0, "a free top of 256 MiB is %s; larger ones were not tried",
@@ -379,7 +381,7 @@ static size_t grown_beyond_need(char **top, size_t slack, bool *ok) {
 static void probe_top_pad(size_t asked, struct reading *reading) {
   real_mallopt(M_MMAP_MAX, 0);
   char *top = find_top();
-  if (top == NULL) return conclude(reading, -1, "%s", is_of_other_arena(allocate(MIB)) ? not_first_arena : foreign_heap);
+  if (top == NULL) return conclude(reading, -1, "%s", foreign_heap);
   bool ok;
   const size_t first = grown_beyond_need(&top, 0, &ok);
   if (!ok) return conclude(reading, -1, "%s", foreign_heap);
@@ -439,7 +441,7 @@ static void probe_mmap_max(size_t asked, struct reading *reading) {
     }
   }
   const size_t found = held + mapped;
-  if (way == WAY_UNKNOWN) return conclude(reading, -1, "%s", not_first_arena);
+  if (way == WAY_UNKNOWN) return conclude(reading, -1, "%s", foreign_heap);
   if (way == WAY_MAPPED)
     return conclude(reading, found > asked ? 0 : -1, "%zu blocks are mapped at once, and there may be more", found);
   conclude(reading, found == asked, "of large blocks %zu are mapped at once (%zu by the program), the next is not", found, held);
@@ -548,23 +550,34 @@ static void probe_tcache_max(size_t asked, struct reading *reading) {
   conclude_found(reading, holds, holds ? asked : request_of(largest));
 }
 
+/**
+ * Frees up to `many` blocks of a size one after the other: how many were kept apart before one was not. -1 where they
+ * cannot be had side by side.
+ */
+static long kept_in_a_row(char **top, size_t chunk, long many) {
+  char *first = take_top(top, chunk);
+  for (long at = 1; at <= many && first != NULL; at += 1)
+    if (take_top(top, chunk) != first + at * (long)chunk) return -1;
+  if (first == NULL) return -1;
+  for (long at = 0; at < many; at += 1) {
+    free(first + at * (long)chunk);
+    if (!is_kept_apart(first + (at + 1) * (long)chunk)) return at;
+  }
+  return many;
+}
+
 static void probe_mxfast(size_t asked, struct reading *reading) {
   char *top = top_for_small();
   if (top == NULL) return conclude(reading, -1, "%s", foreign_heap);
-  const size_t most_fast = 160 + CHUNK_STEP_BYTES, expected = asked == 0 ? 0 : (asked + HEADER_BYTES) & ~(size_t)15;
+  const size_t never_fast = 160 + CHUNK_STEP_BYTES, expected = asked == 0 ? 0 : (asked + HEADER_BYTES) & ~(size_t)15;
+  /* What the thread's cache takes is kept apart too: more must be freed than that. */
+  const long cached = kept_in_a_row(&top, never_fast, TCACHE_COUNT_MAX + 1);
+  const long many = cached > 0 ? cached + 1 : TCACHE_COUNT_MAX + 1;
   size_t largest = 0;
-  for (size_t chunk = CHUNK_LEAST_BYTES; chunk <= most_fast + CHUNK_STEP_BYTES; chunk += CHUNK_STEP_BYTES) {
-    /* More than the thread's cache can take, whatever its count. */
-    char *first = take_top(&top, chunk);
-    if (first == NULL) return conclude(reading, -1, "%s", foreign_heap);
-    for (size_t at = 1; at <= TCACHE_COUNT_MAX + 2; at += 1)
-      if (take_top(&top, chunk) != first + at * chunk) return conclude(reading, -1, "%s", foreign_heap);
-    bool kept = true;
-    for (size_t at = 0; at <= TCACHE_COUNT_MAX + 1 && kept; at += 1) {
-      free(first + at * chunk);
-      kept = is_kept_apart(first + (at + 1) * chunk);
-    }
-    if (kept) largest = chunk;
+  for (size_t chunk = CHUNK_LEAST_BYTES; chunk < never_fast; chunk += CHUNK_STEP_BYTES) {
+    const long kept = cached < 0 ? -1 : kept_in_a_row(&top, chunk, many);
+    if (kept < 0) return conclude(reading, -1, "%s", foreign_heap);
+    if (kept == many) largest = chunk;
   }
   const bool holds = expected < CHUNK_LEAST_BYTES ? largest == 0 : largest == expected;
   conclude(reading, holds, "freed chunks of up to %zu bytes go to fast bins, larger ones do not", largest);
@@ -634,6 +647,46 @@ static const struct probe {
     {"hugetlb", probe_hugetlb},
 };
 
+/** A probe that waits for a thread whose arena is the first, the one with the heap. */
+struct job {
+  const struct probe *probe;
+  size_t asked;
+  struct reading *reading;
+  bool ran;
+  sem_t tried;
+};
+
+static bool has_first_arena(void) {
+  const void *block = allocate(5000);
+  return block != NULL && !is_of_other_arena(block);
+}
+
+static void *run_if_first(void *given) {
+  struct job *job = given;
+  if (has_first_arena()) {
+    job->probe->run(job->asked, job->reading);
+    job->ran = true;
+  }
+  sem_post(&job->tried);
+  for (;;) pause();
+}
+
+/**
+ * A process may end in any of its threads. In the forked child all arenas but that thread's are free, and new threads
+ * take them one after the other.
+ */
+static void run_on_heap(const struct probe *probe, size_t asked, struct reading *reading) {
+  if (has_first_arena()) return probe->run(asked, reading);
+  struct job job = {.probe = probe, .asked = asked, .reading = reading};
+  sem_init(&job.tried, 0, 0);
+  for (int count = 0; count < THREADS_MAX && !job.ran; count += 1) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run_if_first, &job) != 0) break;
+    while (sem_wait(&job.tried) != 0) continue;
+  }
+  if (!job.ran) conclude(reading, -1, "no thread has the arena of the heap");
+}
+
 static void run_in_child(const struct probe *probe, size_t asked, struct reading *reading) {
   const pid_t child = fork();
   if (child == 0) {
@@ -643,7 +696,7 @@ static void run_in_child(const struct probe *probe, size_t asked, struct reading
     sigprocmask(SIG_SETMASK, &none, NULL);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     alarm(PROBE_SECONDS);
-    probe->run(asked, reading);
+    run_on_heap(probe, asked, reading);
     reading->done = true;
     for (;;) syscall(SYS_exit_group, 0);
   }
