@@ -192,8 +192,9 @@ function report(
   const verdict = together(results.map((result) => result.verdict));
   if (options.json)
     printJson({
-      a: settingOf(a),
-      b: settingOf(b),
+      a: a.text,
+      b: b.text,
+      settings: { a: settingOf(a), b: settingOf(b) },
       margin: options.margin / 100,
       subjects: results,
       verdict,

@@ -668,7 +668,9 @@ static void *run_if_first(void *given) {
     job->ran = true;
   }
   sem_post(&job->tried);
-  for (;;) pause();
+  /* An arena that is held is not given to the next thread. */
+  pause();
+  return NULL;
 }
 
 /**

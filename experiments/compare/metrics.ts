@@ -35,12 +35,20 @@ export interface Compared {
 
 export type Metrics = Readonly<Record<MetricName, Compared>>;
 
+/** Where something was not spent at all, a ratio is taken of one fault, byte or nanosecond more of each. */
+const one_more = 1;
+
 /** Runs at the same place ran beside each other. */
 export function compareRuns(a: readonly Run[], b: readonly Run[], margin: number, seed: number): Metrics {
   const entries = metric_names.map((name) => {
     const of = name === 'score' ? weighed(a) : (run: Run): number => run[fields[name]];
     const [of_a, of_b] = [a.map(of), b.map(of)];
-    const ratio = orEqual(ratioOf(of_a, of_b, seed));
+    const more = Math.min(...of_a, ...of_b) === 0 ? one_more : 0;
+    const ratio = ratioOf(
+      of_a.map((value) => value + more),
+      of_b.map((value) => value + more),
+      seed,
+    );
     const within_margin = ratio.low >= 1 / (1 + margin) && ratio.high <= 1 + margin;
     const verdict = verdictOf(ratio, margin);
     return [name, { a: intervalOf(of_a, seed), b: intervalOf(of_b, seed), ratio, verdict, within_margin }] as const;
@@ -59,12 +67,6 @@ function weighed(a: readonly Run[]): (run: Run) => number {
     .map(({ field, weight }) => ({ field, weight, usual: median(a, (run) => run[field])! }))
     .filter(({ usual }) => usual > 0);
   return (run) => known.reduce((sum, { field, weight, usual }) => sum + (weight * run[field]) / usual, 0);
-}
-
-/** Of both nothing: equal. */
-function orEqual({ median, low, high }: Interval): Interval {
-  const settled = (value: number): number => (Number.isNaN(value) ? 1 : value);
-  return { median: settled(median), low: settled(low), high: settled(high) };
 }
 
 /** Of several subjects: better where one is and none is worse, worse the other way round; a trade decides nothing. */
