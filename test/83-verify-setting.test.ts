@@ -344,7 +344,7 @@ describe('the command', () => {
 
   test.each([
     [['--', program, 'nothing'], 'no setting: found neither --setting nor GLIBC_TUNABLES'],
-    [['--setting', 'mmap_threshold', '--', program], '--setting: found "mmap_threshold", wanted NAME=value'],
+    [['--setting', 'mmap_threshold', '--', 'true'], '--setting: found "mmap_threshold", wanted NAME=value'],
     [['--setting', 'MALLOC_ARENA_MAX=1', '--', '/no/such'], '/no/such: no such program'],
   ])('exits with 2 for bad usage: %j', (args, says) => {
     const { status, stdout, stderr } = hakmem(['verify-setting', ...args]);
