@@ -44,6 +44,8 @@ export interface Proof extends ReadSettings {
   /** Programs that ran, in the order in which they began; one that nothing could be loaded into is among them. */
   readonly images: readonly ProvenImage[];
   readonly live: boolean;
+  /** The worst of any program. */
+  readonly verdict: SettingVerdict;
   /** null where the program was not run, for it would have shown nothing. */
   readonly spent: Spent | null;
 }
@@ -68,13 +70,7 @@ export async function proveSetting(argv: readonly string[], options: ProofOption
   const file = interpreterOf(findProgram(argv[0]));
   const obstacle = obstacleOf(file);
   if (obstacle !== null)
-    return {
-      ...read,
-      program: argv[0],
-      images: [unloaded(0, file, obstacle, read.settings)],
-      live: false,
-      spent: null,
-    };
+    return { ...read, ...judged(argv[0], read, [unloaded(0, file, obstacle, read.settings)]), spent: null };
   const { spent, images, lost_lines } = await observeProgram(argv, read.settings, setting, { ...rest, env });
   const proven = images.flatMap((image) => [
     provenImage(image, images, read.settings, library, spent),
@@ -90,8 +86,17 @@ export async function proveSetting(argv: readonly string[], options: ProofOption
       ),
     );
   const notes = lost_lines === 0 ? read.notes : [...read.notes, `more processes ran than there was room to tell of`];
-  const live = read.mistakes.length === 0 && lost_lines === 0 && proven.every(({ verdict }) => verdict === 'live');
-  return { ...read, notes, program: argv[0], images: proven, live, spent };
+  return { ...read, notes, ...judged(argv[0], read, proven, lost_lines > 0), spent };
+}
+
+/** A mistake is nowhere live; of processes that were not seen nothing is known. */
+function judged(program: string, { mistakes }: ReadSettings, images: readonly ProvenImage[], some_unseen = false) {
+  const verdict = worst([
+    ...images.map((image) => image.verdict),
+    ...(mistakes.length > 0 ? (['not live'] as const) : []),
+    ...(some_unseen ? (['unproven'] as const) : []),
+  ]);
+  return { program, images, live: verdict === 'live', verdict };
 }
 
 /** Why the proof failed, in a line; null where it did not. */

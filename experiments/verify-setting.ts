@@ -77,7 +77,7 @@ function documentOf(proof: Proof, setting: Record<string, string>): unknown {
   return {
     program: proof.program,
     setting,
-    verdict: proof.live ? 'live' : 'not live',
+    verdict: proof.verdict,
     mistakes: proof.mistakes,
     notes: proof.notes,
     images: proof.images.map((image) => ({
@@ -108,13 +108,11 @@ function linesOf(proof: Proof, setting: Record<string, string>): string[] {
     ...proof.mistakes.map((text) => `  ${paint.red('mistake')}   ${text}`),
     ...proof.notes.map((text) => `  note      ${text}`),
     ...proof.images.flatMap(imageLines),
-    proof.live
-      ? paint.green('live to the end in every process')
-      : paint.red(
-          proof.spent === null
-            ? 'not live, or not to be shown; the program was not run'
-            : 'not live, or not to be shown',
-        ),
+    paints[proof.verdict](
+      proof.live
+        ? 'live to the end in every process'
+        : `${proof.verdict}${proof.spent === null ? '; the program was not run' : ''}`,
+    ),
   ];
 }
 

@@ -2,9 +2,19 @@
  * Runs a program with libhakmem-verify.so in each of its processes and reads what was found there: which malloc serves, the
  * values that it behaves by at the start and at the end, and who called mallopt or exec.
  */
-import { closeSync, existsSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { NativeUnavailableError, native_root } from './index.ts';
 import { type MeasureOptions, measureProgram, type Spent } from './measure.ts';
 
@@ -103,7 +113,7 @@ export async function observeProgram(
       ...options,
       env: {
         ...env,
-        LD_PRELOAD: [library, env.LD_PRELOAD].filter((each) => each !== undefined && each !== '').join(':'),
+        LD_PRELOAD: [preloadable(folder), env.LD_PRELOAD].filter((each) => each !== undefined && each !== '').join(':'),
         HAKMEM_VERIFY: report,
         HAKMEM_VERIFY_ASKED: asked.map(({ name, value }) => `${name}=${value}`).join(','),
         HAKMEM_VERIFY_ENVIRONMENT: Object.entries(setting)
@@ -116,6 +126,14 @@ export async function observeProgram(
     discard();
     process.off('exit', discard);
   }
+}
+
+/** LD_PRELOAD separates its files with spaces and colons: a path that has either goes by another name. */
+function preloadable(folder: string): string {
+  if (!/[\s:]/.test(library)) return library;
+  const link = join(folder, basename(library));
+  symlinkSync(library, link);
+  return link;
 }
 
 function makeReport(path: string): void {

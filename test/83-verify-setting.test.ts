@@ -72,15 +72,26 @@ describe('what malloc does', () => {
     );
   });
 
-  test.each(Object.entries(all_settings))('%s is not taken for live where another value is', async (name, value) => {
-    const setting = tunables({ [name]: value });
-    const steps: Record<string, number> = { mmap_max: 1, arena_max: 1, tcache_count: 1, perturb: 1 };
-    const other = value + (steps[name] ?? 16);
-    // Found is what the largest cached block can hold; of blocks that are mapped at once none is tried beyond the value.
-    const found: Record<string, number | null> = { mmap_max: null, tcache_max: 280, mxfast: 72 };
-    const proof = await prove([program, 'nothing'], setting, tunables({ [name]: other }));
+  const neighbours = Object.entries(all_settings).flatMap(([name, value]) => {
+    const step = ['mmap_max', 'arena_max', 'tcache_count', 'perturb'].includes(name) ? 1 : 16;
+    return [
+      { name, value, other: value + step },
+      { name, value, other: value - step },
+    ];
+  });
+  test.each(neighbours)('$name=$value is not taken for live where it is $other', async ({ name, value, other }) => {
+    // Found is what the largest kept block can hold; of blocks that are mapped at once none is tried beyond the value.
+    const found: Record<string, number | null> = {
+      'mmap_max 101': null,
+      'tcache_max 272': 280,
+      'tcache_max 240': 248,
+      'mxfast 80': 72,
+      'mxfast 48': 40,
+    };
+    const key = `${name} ${other}`;
+    const proof = await prove([program, 'nothing'], tunables({ [name]: value }), tunables({ [name]: other }));
     const [{ settings, reasons }] = proof.images;
-    expect(settings).toMatchObject([{ verdict: 'not live', from: name in found ? found[name] : other }]);
+    expect(settings).toMatchObject([{ verdict: 'not live', from: key in found ? found[key] : other }]);
     expect(reasons).toEqual(['the setting is not in its environment']);
   });
 
