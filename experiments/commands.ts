@@ -1,5 +1,6 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addBench } from './bench.ts';
 import { addCheck } from './check.ts';
 import { addCompare } from './compare.ts';
 import { addDoctor } from './doctor.ts';
@@ -33,6 +34,7 @@ export const commands: readonly AddCommand[] = [
   addTune,
   addCompare,
   addVerifySetting,
+  addBench,
   addCheck,
   addPolicy,
   addStudy,

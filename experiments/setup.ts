@@ -156,7 +156,7 @@ function named<T>(variable: string | null | ((parameter: string) => boolean), re
   }
 }
 
-function chooseTouch(trace: Trace, wanted: string | undefined): TouchModel {
+export function chooseTouch(trace: Trace, wanted: string | undefined): TouchModel {
   if (wanted === undefined) return trace.statistics.large_blocks_touched > 0 ? 'recorded' : 'page';
   if (!(enums.touch as readonly string[]).includes(wanted))
     throw new UsageError(`unknown touch model "${wanted}"; wanted one of ${enums.touch.join(' ')}`);
