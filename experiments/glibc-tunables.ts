@@ -99,7 +99,7 @@ export function readSettings(environment: Environment): ReadSettings {
       take(tunable, part.slice(end + 1), 'GLIBC_TUNABLES');
     }
   }
-  return { settings: [...settings.values()], mistakes, notes: [...notes, ...neighbours([...settings.keys()])] };
+  return { settings: [...settings.values()], mistakes, notes: [...notes, ...consequences(settings)] };
 }
 
 /** As glibc reads a number: decimal, 0x hexadecimal or 0 octal, up to the first character that does not belong. */
@@ -112,12 +112,18 @@ function readNumber(text: string): bigint {
   return sign === '-' ? -value : value;
 }
 
-function neighbours(names: readonly string[]): string[] {
-  const pinned = names.filter((name) => name in pinned_together);
-  const left = Object.keys(pinned_together).filter((name) => !names.includes(name));
-  if (pinned.length === 0 || left.length === 0) return [];
+function consequences(settings: ReadonlyMap<string, TunableSetting>): string[] {
+  const pinned = Object.keys(pinned_together).filter((name) => settings.has(name));
+  const left = Object.keys(pinned_together).filter((name) => !settings.has(name));
   const stay = left.map((name) => `${name} at ${pinned_together[name]}`).join(', ');
-  return [`setting ${pinned.join(', ')} ends glibc's own adjustment for good; what is not set stays: ${stay}`];
+  return [
+    ...(pinned.length === 0 || left.length === 0
+      ? []
+      : [`setting ${pinned.join(', ')} ends glibc's own adjustment for good; what is not set stays: ${stay}`]),
+    ...(settings.has('mmap_threshold') && settings.get('mmap_max')?.value === 0n
+      ? ['mmap_max=0 leaves mmap_threshold without effect: nothing is mapped']
+      : []),
+  ];
 }
 
 function unknownTunable(name: string): string {

@@ -1,5 +1,6 @@
 /** `hakmem verify-setting -- PROGRAM`: is a setting of glibc's malloc live in the program, to its end, and if not, why? */
 import type { Command } from 'commander';
+import { group } from 'd3-array';
 import { NotStartedError } from '../native/measure.ts';
 import { paint } from './color.ts';
 import { exit_codes, print, printJson, say, UsageError, wholeNumber } from './command.ts';
@@ -107,7 +108,7 @@ function linesOf(proof: Proof, setting: Record<string, string>): string[] {
       .join(' '),
     ...proof.mistakes.map((text) => `  ${paint.red('mistake')}   ${text}`),
     ...proof.notes.map((text) => `  note      ${text}`),
-    ...proof.images.flatMap(imageLines),
+    ...alike(proof.images).flatMap(imageLines),
     paints[proof.verdict](
       proof.live
         ? 'live to the end in every process'
@@ -116,10 +117,21 @@ function linesOf(proof: Proof, setting: Record<string, string>): string[] {
   ];
 }
 
-function imageLines(image: ProvenImage): string[] {
-  const libc = image.libc_version === null ? '' : `, glibc ${image.libc_version}`;
+/** A build or a shell script runs the same program many times: those of equal verdicts and reasons are shown once. */
+function alike(images: readonly ProvenImage[]): ProvenImage[][] {
+  const key = ({ path, reasons, settings, mallopt_calls }: ProvenImage): string =>
+    JSON.stringify([path, reasons, mallopt_calls, settings.map(({ verdict, to, by }) => [verdict, to, by])]);
+  return [...group(images, key).values()];
+}
+
+function imageLines(images: readonly ProvenImage[]): string[] {
+  const [image] = images;
+  const libc = image.libc_version === null ? [] : [`glibc ${image.libc_version}`];
+  const pid =
+    image.pid === 0 ? [] : [images.length === 1 ? `${image.pid}` : `${images.length} times, first ${image.pid}`];
+  const about = [...pid, ...libc].join(', ');
   return [
-    `${image.path}${image.pid === 0 ? '' : ` (${image.pid}${libc})`}`,
+    `${image.path}${about === '' ? '' : ` (${about})`}`,
     ...image.reasons.map((text) => `  because   ${text}`),
     ...image.settings.map((each) => settingLine(each, image)),
     ...image.mallopt_calls.map((text) => `  called    ${text}`),

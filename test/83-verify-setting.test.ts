@@ -309,6 +309,7 @@ describe('what glibc passes over without a word', () => {
   test('what is not set beside what is set stays where it is, and that is said', () => {
     expect(of('glibc.malloc.mmap_threshold=67108864').notes[0]).toContain('trim_threshold at 128 KiB');
     expect(of('glibc.malloc.tcache_count=3').notes).toEqual([]);
+    expect(of('glibc.malloc.mmap_max=0:glibc.malloc.mmap_threshold=9').notes[1]).toContain('without effect');
   });
 
   test('check needs a library since 2.34', async () => {
