@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { addBench } from './bench.ts';
 import { addCheck } from './check.ts';
+import { addCompare } from './compare.ts';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
 import { addExplore } from './explore.ts';
@@ -17,6 +18,7 @@ import { addReport } from './report.ts';
 import { addStudy } from './study.ts';
 import { addSweep } from './sweep.ts';
 import { addTune } from './tune.ts';
+import { addVerifySetting } from './verify-setting.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
@@ -30,6 +32,8 @@ export const commands: readonly AddCommand[] = [
   addExplain,
   addSweep,
   addTune,
+  addCompare,
+  addVerifySetting,
   addBench,
   addCheck,
   addPolicy,
