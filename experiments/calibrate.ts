@@ -22,8 +22,8 @@ interface Options {
 
 /** On a slow machine fewer passes are made rather than more time taken. */
 const efforts = {
-  full: { passes: 7, passes_least: 5, seconds: 85 },
-  quick: { passes: 3, passes_least: 3, seconds: 14 },
+  full: { passes: 7, passes_least: 3, seconds: 85 },
+  quick: { passes: 3, passes_least: 2, seconds: 14 },
 } as const;
 
 export function addCalibrate(program: Command): void {

@@ -363,7 +363,7 @@ describe('price files', () => {
   test('a curve that is missing is flat at its price', async () => {
     const read = await readPrices(
       changed(({ curves: points }) => {
-        delete (points as { [name: string]: unknown }).huge_fault_ns;
+        Reflect.deleteProperty(points, 'huge_fault_ns');
       }),
     );
     expect(priceAt(read.curves.huge_fault_ns, 8192)).toBe(document.prices.huge_fault_ns);
@@ -390,7 +390,7 @@ describe('price files', () => {
     [
       'no machine',
       (copy) => {
-        delete (copy as Partial<PriceDocument>).machine;
+        Reflect.deleteProperty(copy, 'machine');
       },
       /prices\.json: machine: /,
     ],

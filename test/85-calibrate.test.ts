@@ -51,8 +51,9 @@ describe('what is measured', () => {
       format: 'hakmem-prices 1',
       machine: thisMachine(),
       kernel_profile: probeProfile(),
-      runs: 3,
     });
+    // On a machine that is busy the third would take too long.
+    expect([2, 3]).toContain(document.runs);
     expect(Date.parse(document.measured_at)).not.toBeNaN();
   });
 
