@@ -116,6 +116,7 @@ static void measure_heap_growth(hak_rounds rounds) {
     for (int at = 0; at < regions_count; at += 1) sbrk(-bytes);
     const double shrink_ns = hak_watch_ns(watch) / regions_count;
     char *from = sbrk(bytes * regions_count);
+    if (from == (char *)-1) return;
     hak_write(from, region_pages * regions_count);
     watch = hak_watch_start();
     for (int at = 0; at < regions_count; at += 1) sbrk(-bytes);
