@@ -152,9 +152,15 @@ describe('a calibration that cannot be finished', () => {
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
     const measuring = await until(() => childrenOf(child.pid!, 'hak-calibrate'));
     expect(measuring).toHaveLength(1);
+    // So that it cannot end by itself, as it would in a few seconds.
+    process.kill(measuring[0], 'SIGSTOP');
     child.kill(signal);
-    expect(await ended).toBe(signal === 'SIGKILL' ? null : 130);
-    await until(() => (isRunning(measuring[0]) ? [] : [0]));
+    try {
+      expect(await ended).toBe(signal === 'SIGKILL' ? null : 130);
+      await until(() => (isRunning(measuring[0]) ? [] : [0]));
+    } finally {
+      if (isRunning(measuring[0])) process.kill(measuring[0], 'SIGKILL');
+    }
     expect(readdirSync(place)).toEqual([]);
   });
 });
