@@ -1,6 +1,7 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
 import { addBench } from './bench.ts';
+import { addCalibrate } from './calibrate.ts';
 import { addCheck } from './check.ts';
 import { addCompare } from './compare.ts';
 import { addDoctor } from './doctor.ts';
@@ -30,6 +31,7 @@ export const commands: readonly AddCommand[] = [
   addInfo,
   addReplay,
   addExplain,
+  addCalibrate,
   addSweep,
   addTune,
   addCompare,

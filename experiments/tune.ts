@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import type { Setup } from '../sim/index.ts';
 import { type HakTrace, open, type Trace } from '../traces/index.ts';
+import type { PriceList } from './calibrate/price-file.ts';
 import { exit_codes, Progress, print, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
 import { asHakFile, type CheckLevel, check_levels } from './crosscheck.ts';
 import { uncheckable } from './policy/module.ts';
@@ -99,7 +100,7 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
   const twice = (options.heldOut ?? []).find((path) => seen.has(resolve(path)));
   if (twice !== undefined)
     throw new UsageError(`--held-out ${twice}: found among the traces to tune for, wanted another`);
-  const { target, trouble } = await (options.target === 'glibc' ? glibcTarget : hakmemTarget)(traces, options);
+  const { target, trouble, prices } = await (options.target === 'glibc' ? glibcTarget : hakmemTarget)(traces, options);
   refuseMany(target.space);
   const subjects = await inTurn(traces, (trace) => target.subject(trace));
   const others = await inTurn(held_out, (trace) => target.subject(trace));
@@ -113,8 +114,8 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
     trouble,
     progress: phases(options.progress === true),
   });
-  if (options.json) printJson(documentOf(tuned));
-  else print(...linesOf(tuned));
+  if (options.json) printJson(documentOf(tuned, prices));
+  else print(...linesOf(tuned, prices));
   const difference = differing(tuned);
   if (difference !== null) throw difference;
   if (tuned.impossible !== null) {
@@ -135,12 +136,13 @@ interface Targeted {
   readonly target: Target;
   /** Why nothing can be checked here; null where it can. */
   readonly trouble: string | null;
+  readonly prices: PriceList;
 }
 
 async function hakmemTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
   if (options.engine !== 'sim') throw new UsageError(`--engine ${options.engine}: of hakmem there is sim alone`);
   const axes = options.axis.map(parseAxis);
-  const { mode, setup, policy } = await choose(traces[0], options);
+  const { mode, setup, policy, prices } = await choose(traces[0], options);
   refuseTwice(axes, options.set);
   if (policy !== null) for (const { name, values } of axes) refuseUnasked(name, values);
   const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config, policy !== null);
@@ -151,17 +153,19 @@ async function hakmemTarget(traces: readonly Trace[], options: Options): Promise
   return {
     target: new HakmemTarget(mode, setup.config, space, setupFor(options), policy),
     trouble: policy === null ? hakmemTrouble() : uncheckable(policy, '--check none'),
+    prices,
   };
 }
 
-async function glibcTarget(_: readonly Trace[], options: Options): Promise<Targeted> {
+async function glibcTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
   if (options.mode !== undefined || options.set.length > 0 || options.policy !== 'hakmem')
     throw new UsageError('--target glibc: --mode, --set and --policy are of hakmem; wanted --axis glibc_...');
   const trouble = glibcTrouble();
   if (trouble !== null && options.engine === 'replay') throw new UsageError(`--engine replay: ${trouble}`);
   const space = glibcSpace(new Map(options.axis.map(parseGlibcAxis)));
   const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
-  return { target: new GlibcTarget(options.engine, space, setupFor(options), fileOf), trouble };
+  const { prices } = await choose(traces[0], options);
+  return { target: new GlibcTarget(options.engine, space, setupFor(options), fileOf), trouble, prices };
 }
 
 function setupFor(options: Options): (trace: Trace) => Promise<Setup> {
