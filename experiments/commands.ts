@@ -1,5 +1,6 @@
 /** The subcommands, a line each. */
 import type { Command } from 'commander';
+import { addCalibrate } from './calibrate.ts';
 import { addCheck } from './check.ts';
 import { addDoctor } from './doctor.ts';
 import { addExplain } from './explain.ts';
@@ -27,6 +28,7 @@ export const commands: readonly AddCommand[] = [
   addInfo,
   addReplay,
   addExplain,
+  addCalibrate,
   addSweep,
   addTune,
   addCheck,

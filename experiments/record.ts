@@ -95,8 +95,8 @@ async function record(name: string, args: readonly string[], options: RecordOpti
   }
 }
 
-/** Before the program runs, for afterwards it would have run in vain. Throws UsageError. */
-function checkWritable(output: string): void {
+/** Before the work is done, for afterwards it would have been in vain. Throws UsageError. */
+export function checkWritable(output: string): void {
   const folder = dirname(output);
   if (!existsSync(folder)) throw new UsageError(`${output}: cannot be written: there is no folder ${folder}`);
   if (existsSync(output) && !statSync(output).isFile())

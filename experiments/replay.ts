@@ -4,6 +4,7 @@ import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learns, learnsSites, params, type Regret, type Result, type Setup } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
+import { describePrices, pricesInWords } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
@@ -109,7 +110,7 @@ function document(
     seed: setup.seed,
     touch: setup.touch,
     spec_fingerprint: fingerprint(),
-    prices: { name: prices.name, sha256: prices.sha256, source: prices.source },
+    prices: describePrices(prices),
     kernel_profile: { ...profile.profile, source: profile.source },
     sim: shown(checked.sim, checkpoints),
     native: checked.native === null ? null : shown(checked.native, checkpoints),
@@ -151,7 +152,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, r
       `batch ${sim.batch.added} added, ${sim.batch.withdrawn} withdrawn, ${sim.batch.flushes} flushes; ` +
       `kept ${sim.kept.reused} reused`,
     `  heap path ${sim.heap.faults} faults by its ledger${native === null || check.level !== 'kernel' ? '' : `, ${native.heap.faults} measured`}`,
-    `  time ${milliseconds(sim.time_ns.total)} at ${prices.source} prices ` +
+    `  time ${milliseconds(sim.time_ns.total)} at ${pricesInWords(prices)} ` +
       `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
     `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
       `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,

@@ -78,7 +78,7 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
   if (twice !== undefined)
     throw new UsageError(`--held-out ${twice}: found among the traces to tune for, wanted another`);
   const axes = options.axis.map(parseAxis);
-  const { mode, setup, policy } = await choose(traces[0], options);
+  const { mode, setup, policy, prices } = await choose(traces[0], options);
   refuseTwice(axes, options.set);
   if (policy !== null) for (const { name, values } of axes) refuseUnasked(name, values);
   const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config, policy !== null);
@@ -102,8 +102,8 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
     trouble: policy === null ? hakmemTrouble() : uncheckable(policy, '--check none'),
     progress: phases(options.progress === true),
   });
-  if (options.json) printJson(documentOf(tuned));
-  else print(...linesOf(tuned));
+  if (options.json) printJson(documentOf(tuned, prices));
+  else print(...linesOf(tuned, prices));
   const difference = differing(tuned);
   if (difference !== null) throw difference;
   if (tuned.impossible !== null) {

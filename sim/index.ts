@@ -20,3 +20,16 @@ export {
   silentFeatures,
 } from './result.ts';
 export * from './spec.ts';
+export {
+  type CurveName,
+  curve_names,
+  curveFrom,
+  curves,
+  type PriceCurve,
+  type PriceCurves,
+  type PricePoint,
+  point_limits,
+  priceAt,
+  referenceOf,
+  scaled,
+} from './time/prices.ts';

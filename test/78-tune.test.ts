@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { nominalPrices } from '../experiments/calibrate/price-file.ts';
 import { intervalOf, ratioOf, signFlipTest, verdictOf } from '../experiments/statistics.ts';
 import { ceilingOf } from '../experiments/tune/ceiling.ts';
 import { HakmemTarget } from '../experiments/tune/hakmem.ts';
@@ -403,14 +404,16 @@ describe('a whole tuning', () => {
     expect(tuned.over_cap).toEqual([{ point: [pages(4)], predicted_bytes: pages(4), resident_peak_bytes: pages(6) }]);
     expect(tuned.searched.winner.evaluated.point).toEqual([pages(2)]);
     expect(hasSetting(tuned)).toBe(true);
-    expect(linesOf(tuned)[0]).toBe(`set   SET=${pages(2)}`);
-    expect(linesOf(tuned).join('\n')).toContain('above the cap for real: SET=16384, 24 KiB where 16 KiB was predicted');
+    expect(linesOf(tuned, nominalPrices())[0]).toBe(`set   SET=${pages(2)}`);
+    expect(linesOf(tuned, nominalPrices()).join('\n')).toContain(
+      'above the cap for real: SET=16384, 24 KiB where 16 KiB was predicted',
+    );
     // What is held out is run with what is set.
     expect(measured.at(-1)).toBe(String(pages(2)));
     const none = await capped(pages(1));
     expect(none.over_cap).toEqual([]);
     expect(hasSetting(none)).toBe(false);
-    expect(linesOf(none)[0]).toBe(
+    expect(linesOf(none, nominalPrices())[0]).toBe(
       'nothing to set: for real the best that was tried takes 6 KiB, above the cap of 4 KiB',
     );
   });

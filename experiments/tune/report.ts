@@ -1,4 +1,5 @@
 /** What a tuning says: one JSON document, or lines to read. What to set stands first. */
+import { describePrices, type PriceList, pricesInWords } from '../calibrate/price-file.ts';
 import { formatBytes } from '../command.ts';
 import { policyId, uncheckable } from '../policy/module.ts';
 import type { Interval } from '../statistics.ts';
@@ -9,7 +10,7 @@ import type { Verified } from './verify.ts';
 
 const pareto_shown = 8;
 
-export function documentOf(tuned: Tuned): unknown {
+export function documentOf(tuned: Tuned, prices: PriceList): unknown {
   const { target, method, objective, searched, verified, worth, impossible, ceiling, seconds } = tuned;
   const { winner, baseline, cost } = searched;
   return {
@@ -19,6 +20,7 @@ export function documentOf(tuned: Tuned): unknown {
     engine: target.engine,
     objective: objective.says,
     traces: tuned.subjects.map(({ trace }) => trace.path),
+    prices: describePrices(prices),
     evaluations: cost.evaluations,
     seconds: seconds.search + seconds.check + seconds.verify,
     best: target.describe(winner.evaluated.point),
@@ -63,7 +65,7 @@ export function documentOf(tuned: Tuned): unknown {
   };
 }
 
-export function linesOf(tuned: Tuned): string[] {
+export function linesOf(tuned: Tuned, prices: PriceList): string[] {
   const { target, objective, searched, verified, impossible } = tuned;
   const { winner, baseline, cost } = searched;
   const setting = settingOf(tuned);
@@ -77,6 +79,7 @@ export function linesOf(tuned: Tuned): string[] {
       row(setting === '' ? 'best tried' : 'with it', winner.evaluated),
       row('as it is', baseline),
     ]),
+    `  at ${pricesInWords(prices)}`,
     ...realLines(verified),
     ...tuned.over_cap.map(
       ({ point, predicted_bytes, resident_peak_bytes }) =>
