@@ -78,7 +78,7 @@ export function refusal({ timed: { memory_limit } }: TimedReplay): string | null
   const { bytes, refused } = memory_limit;
   return (
     `--memory-limit: event ${refused.event} needs ${formatBytes(refused.wanted_bytes)} resident with ` +
-    `${formatBytes(refused.live_bytes)} live, the limit is ${formatBytes(bytes)}; the run ends there`
+    `${formatBytes(refused.live_bytes)} live before it, the limit is ${formatBytes(bytes)}; the run ends there`
   );
 }
 
@@ -94,7 +94,7 @@ export function timeLines({ timed, machine, perturbed }: TimedReplay, prices: Ch
     cells.map((cell) => String(cell).padStart(12)).join('');
   return [
     `time by the discrete-event layer, at ${pricesInWords(prices)}: modelled, not measured`,
-    `  run ${milliseconds(run_ns)}${spread(interval_ns)}, ${threads} threads on ${processors} processors; ` +
+    `  run ${milliseconds(run_ns)}${spread(interval_ns)}, ${plural(threads, 'thread')} on ${plural(processors, 'processor')}; ` +
       `allocator ${milliseconds(cpu_ns)} of CPU`,
     ...causes,
     ...(memory_limit === null
@@ -129,6 +129,10 @@ function orders({ runs, jitter_permille: jitter, quantiles_ns: { p5, p50, p95 } 
 
 function spread({ low, high }: Timed['interval_ns']): string {
   return low === high ? '' : ` [${milliseconds(low)}, ${milliseconds(high)}]`;
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 function milliseconds(ns: number): string {

@@ -104,7 +104,7 @@ export class Glibc implements Peer {
     const who = this.threads[thread] ?? this.meet(thread);
     if (kind === op.free) {
       const freed = this.chunk_of[object];
-      const { [freed]: arena } = this.chunks.arena;
+      const arena = this.chunks.arena[freed];
       this.free(who, freed);
       this.noteArena(arena);
       this.chunk_of[object] = nobody;

@@ -78,11 +78,18 @@ export class TimeLayer {
     this.live_bytes += new_bytes - old_bytes;
     const size_bytes = kind === op.free ? old_bytes : new_bytes;
     this.events += 1;
-    if (isPlain(meter) && machine.isOnly(thread)) {
+    const plain = isPlain(meter);
+    if (plain && machine.isOnly(thread)) {
       machine.stepAlone(thread, chunk.time_ns[row], library_ns);
       if (kind === op.free) this.free_ns += library_ns;
       else this.allocate_ns += library_ns;
       this.latencies.add(kind, size_bytes, library_ns);
+    } else if (plain && meter.arena < 0) {
+      machine.step(thread, chunk.time_ns[row], object, library_ns);
+      if (kind === op.free) this.free_ns += library_ns;
+      else this.allocate_ns += library_ns;
+      this.wait_ns += machine.wait_ns;
+      this.latencies.add(kind, size_bytes, machine.latency_ns);
     } else {
       const { resident_pages } = this.footprint;
       machine.run(thread, chunk.time_ns[row], object, meter, library_ns, resident_pages);

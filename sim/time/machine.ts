@@ -130,15 +130,21 @@ export class Machine {
     library_ns: number,
     resident_pages: number,
   ): void {
-    this.meet(thread, recorded_ns);
-    if (object >= this.slot_ns.length) this.widenSlots(object + 1);
-    this.think(thread, this.thinkOf(thread, recorded_ns));
-    this.waitUntil(this.slot_ns[object], cause.dependency_wait);
+    this.arrive(thread, recorded_ns, object);
     this.serve(thread, meter, library_ns, resident_pages);
-    this.slot_ns[object] = this.at_ns;
-    this.clock_ns[thread] = this.at_ns;
-    if (this.at_ns > this.now_ns) this.now_ns = this.at_ns;
-    this.last_thread = thread;
+    this.leave(thread, object);
+  }
+
+  /** An event that does nothing but a little of the library's work, beside other threads, and takes no lock. */
+  step(thread: number, recorded_ns: number, object: number, library_ns: number): void {
+    this.arrive(thread, recorded_ns, object);
+    const from_ns = this.at_ns;
+    this.spent[cause.library] += library_ns;
+    this.occupy(library_ns);
+    this.latency_ns = this.at_ns - from_ns;
+    this.fault_ns = 0;
+    this.wait_ns = this.latency_ns - library_ns;
+    this.leave(thread, object);
   }
 
   /** What the process does at its end, by the thread of the last event. */
@@ -158,6 +164,22 @@ export class Machine {
     this.background_ns += this.at_ns - at_ns;
   }
 
+  /** The thread has thought and the object is there. */
+  private arrive(thread: number, recorded_ns: number, object: number): void {
+    this.meet(thread, recorded_ns);
+    if (object >= this.slot_ns.length) this.widenSlots(object + 1);
+    this.think(thread, this.thinkOf(thread, recorded_ns));
+    this.waitUntil(this.slot_ns[object], cause.dependency_wait);
+  }
+
+  private leave(thread: number, object: number): void {
+    const { at_ns } = this;
+    this.slot_ns[object] = at_ns;
+    this.clock_ns[thread] = at_ns;
+    this.last_thread = thread;
+    if (at_ns > this.now_ns) this.now_ns = at_ns;
+  }
+
   private thinkOf(thread: number, recorded_ns: number): number {
     const gap_ns = recorded_ns - this.recorded_ns[thread];
     this.recorded_ns[thread] = recorded_ns;
@@ -168,9 +190,13 @@ export class Machine {
   private think(thread: number, think_ns: number): void {
     const { spent, stolen_ns } = this;
     this.at_ns = this.clock_ns[thread];
-    const busy_ns = Math.floor((think_ns * this.setup.busy_permille) / 1000);
-    this.at_ns += think_ns - busy_ns;
-    this.occupy(busy_ns);
+    if (this.threads > this.setup.processors) {
+      const busy_ns = Math.floor((think_ns * this.setup.busy_permille) / 1000);
+      this.at_ns += think_ns - busy_ns;
+      this.occupy(busy_ns);
+    } else {
+      this.at_ns += think_ns;
+    }
     spent[cause.think] += think_ns;
     const lost_ns = stolen_ns[thread];
     if (lost_ns === 0) return;

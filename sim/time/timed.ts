@@ -25,7 +25,7 @@ export interface Timed extends TimeResult {
   readonly memory_limit: null | {
     readonly bytes: number;
     readonly reclaimed_bytes: number;
-    /** The first event that could not be served within the limit; the run ends before it. Null where all were. */
+    /** The first event that could not be served within the limit; the run ends before it, and `live_bytes` is of then. */
     readonly refused: null | { readonly event: number; readonly wanted_bytes: number; readonly live_bytes: number };
   };
 }
@@ -70,11 +70,12 @@ export class TimedRun {
   }
 
   feed(chunk: Chunk): void {
-    const { work, layer, bounds, timers } = this;
+    const { work, layer, bounds } = this;
     const limit_pages = Math.floor(this.time.memory_limit_bytes / shape.page_bytes);
     const limited = Number.isFinite(limit_pages);
+    const ticks = work.ticking.length > 0;
     for (let row = 0; row < chunk.length && this.refused === null; row += 1) {
-      while (timers.next_ns <= layer.now_ns) this.tick();
+      if (ticks) this.tickUntil(layer.now_ns);
       const before = limited ? footprintOf(work) : work;
       const library_ns = work.run(chunk, row);
       if (work.stopped !== null) return;
@@ -113,6 +114,10 @@ export class TimedRun {
     };
     for (const each of [layer, ...this.bounds]) each.footprint = before;
     return false;
+  }
+
+  private tickUntil(now_ns: number): void {
+    while (this.timers.next_ns <= now_ns) this.tick();
   }
 
   private tick(): void {
