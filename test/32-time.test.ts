@@ -425,6 +425,20 @@ describe('by hand', () => {
     expect([wait(false), wait(true)]).toEqual([90, 0]);
   });
 
+  test('unmapping keeps touches waiting for its fixed part alone, mappings to its end', () => {
+    const gives = (meter: Meter): void => meter.note(call.munmap, 1);
+    const wait = (act: (meter: Meter) => void): number =>
+      timedPeer(
+        allocations([0, 0], [1, 0], [0, 50], [1, 60]),
+        () => scripted(nothing, nothing, gives, act),
+        timeSetup(
+          { ...exact, faults_lock_area: false },
+          { prices: priced({ munmap_ns: 100, release_page_ns: 40, mmap_ns: 10, fault_ns: 10 }) },
+        ),
+      ).by_cause.lock_wait;
+    expect([wait(faults), wait(maps)]).toEqual([90, 130]);
+  });
+
   test('a touch of the heap waits while the break moves', () => {
     const grows = (meter: Meter): void => meter.note(call.brk_grow, 1);
     const { by_cause } = timedPeer(
@@ -455,13 +469,13 @@ describe('by hand', () => {
     expect(spent({ quiet_after_ns: 49 })).toBe(0);
   });
 
-  test('who is interrupted loses that time before its next event', () => {
+  test('who is interrupted loses that time before its next event, once', () => {
     const { by_cause, run_ns } = timedPeer(
-      allocations([0, 0], [1, 0], [0, 50], [1, 60]),
-      () => scripted(nothing, nothing, releases, nothing),
+      allocations([0, 0], [1, 0], [0, 50], [1, 60], [1, 100]),
+      () => scripted(nothing, nothing, releases, nothing, nothing),
       timeSetup({ ...exact, interrupted_ns: 7 }, { prices: priced({}) }),
     );
-    expect([by_cause.shootdown, run_ns]).toEqual([7, 67]);
+    expect([by_cause.shootdown, run_ns]).toEqual([7, 107]);
   });
 
   test('an object is waited for: freed by another thread, it is there first', () => {
