@@ -595,6 +595,10 @@ describe('prices', () => {
     const release = (pages: number): number =>
       spent(1, (meter) => meter.note(call.dontneed, pages)).madvise_dontneed - prices.madvise_ns;
     expect([release(33), release(34)]).toEqual([33 * 400, 34 * 200]);
+    // A huge page counts as 512: one in the call makes the small ones beside it cheaper.
+    expect(spent(1, (meter) => meter.note(call.dontneed, 2, 1)).madvise_dontneed).toBe(
+      prices.madvise_ns + 2 * 200 + prices.release_huge_ns,
+    );
   });
 });
 
