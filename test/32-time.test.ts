@@ -12,6 +12,7 @@ import { configOf } from '../sim/config.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
 import { Glibc, glibc_machine } from '../sim/peers/glibc.ts';
 import { call, Meter } from '../sim/peers/meter.ts';
+import { replayPeer } from '../sim/peers/replay.ts';
 import { replay, type Setup } from '../sim/replay.ts';
 import { boundaries_bytes, type Config, default_profile, type Prices, prices } from '../sim/spec.ts';
 import { cause_names } from '../sim/time/causes.ts';
@@ -233,6 +234,21 @@ describe('the policy of hakmem, metered', () => {
     expect(pages.reclaim(1)).toBe(0);
     expect(pages.syscalls.madvise_dontneed).toBe(0);
   });
+});
+
+test('at flat prices the model of glibc costs the same with and without clocks, but for parts of pages that are filled', () => {
+  fc.assert(
+    fc.property(anyIntents, (intents) => {
+      const chunks = legalTrace(intents);
+      const flat = replayPeer(chunks, makeGlibc(), { prices, checkpoint_events: 1000 });
+      const { cpu_ns, by_cause, resident_bytes } = timedPeer(chunks, makeGlibc, timeSetup({ thinks: false }));
+      const filled_ns = by_cause.copy + by_cause.clear;
+      expect(by_cause.fault + by_cause.zero_fault).toBe(flat.time_ns.fault);
+      expect(cpu_ns - filled_ns - by_cause.library - by_cause.fault - by_cause.zero_fault).toBe(flat.time_ns.calls);
+      expect(resident_bytes.peak).toBe(flat.resident_bytes.peak);
+    }),
+    { numRuns: runs },
+  );
 });
 
 describe('whatever the trace, the threads and the machine', () => {
