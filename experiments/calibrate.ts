@@ -1,6 +1,7 @@
 /** `hakmem calibrate`: what memory costs on this machine, measured by several processes, kept for `--prices measured`. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { native_root, probeProfile } from '../native/index.ts';
@@ -19,7 +20,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-/** On a slow machine fewer passes are made, rather than more time taken; two are the least that have an interval. */
+/** On a slow machine fewer passes are made rather than more time taken. */
 const efforts = {
   full: { passes: 7, passes_least: 3, seconds: 85 },
   quick: { passes: 3, passes_least: 2, seconds: 14 },
@@ -52,8 +53,11 @@ async function calibrate(options: Options): Promise<void> {
   if (!existsSync(program) || profile === null)
     throw new CheckFailed(`${program} is missing: calibrating needs a C compiler and "npm run build"`);
   const measured_at = new Date().toISOString();
+  const before = busySeconds();
+  const started = performance.now();
   const passes = await measure(program, options);
-  const document = combine(passes, { machine: thisMachine(), profile, measured_at });
+  const others_busy = shareOfOthers(busySeconds() - before, (performance.now() - started) / 1000, passes);
+  const document = combine(passes, { machine: thisMachine(), profile, measured_at, others_busy });
   const text = `${JSON.stringify(document, null, 1)}\n`;
   writeAtomically(path, (sink) => sink.append(new TextEncoder().encode(text)));
   if (options.json) printJson({ path, ...document });
@@ -70,6 +74,19 @@ function makeFolder(folder: string): void {
   } catch (error) {
     throw new UsageError(`${folder}: cannot be made: ${(error as Error).message}; wanted a cache folder, or -o FILE`);
   }
+}
+
+/** CPU time of everything on this machine. */
+function busySeconds(): number {
+  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000;
+}
+
+/** Of the CPUs that were not ours; null where there is no other. */
+function shareOfOthers(busy_s: number, elapsed_s: number, passes: readonly Pass[]): number | null {
+  const others = cpus().length - 1;
+  if (others === 0) return null;
+  const own_s = passes.reduce((sum, { cpu_s }) => sum + cpu_s, 0);
+  return Math.min(1, Math.max(0, (busy_s - own_s) / (elapsed_s * others)));
 }
 
 /** One process after another, each measuring everything: what disturbs for a while disturbs all prices alike. */

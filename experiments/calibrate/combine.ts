@@ -37,6 +37,8 @@ export interface Pass {
   readonly contention: boolean;
   readonly cold_huge_faults: number;
   readonly fallen_back_huge_faults: number;
+  /** All its threads and its own processes. */
+  readonly cpu_s: number;
   readonly figures: readonly Figure[];
 }
 
@@ -44,12 +46,16 @@ export interface Circumstances {
   readonly machine: Machine;
   readonly profile: KernelProfile;
   readonly measured_at: string;
+  readonly others_busy: number | null;
 }
 
 const seed = 1;
 
 /** `passes` not empty. Figures that a pass lacks are those of the others. */
-export function combine(passes: readonly Pass[], { machine, profile, measured_at }: Circumstances): PriceDocument {
+export function combine(
+  passes: readonly Pass[],
+  { machine, profile, measured_at, others_busy }: Circumstances,
+): PriceDocument {
   const figures = passes.map(
     (pass) =>
       new Map(pass.figures.map(({ group, name, variant, at, ns }) => [`${group} ${name} ${variant} ${at}`, ns])),
@@ -81,7 +87,7 @@ export function combine(passes: readonly Pass[], { machine, profile, measured_at
   const contended = (call: string): Contended[] =>
     places('contention', call).map((pages) => {
       const of = (way: string): number[] => samples('contention', call, way, pages);
-      const adds = of('beside').map((ns, at) => ns - of('alone')[at]);
+      const adds = of('beside').map((ns, at) => ns - of('unrelated')[at]);
       const ways = contended_ways.map((way) => [
         way,
         way === 'beside_adds' ? rounded(adds, -Infinity) : priced(of(way)),
@@ -108,6 +114,7 @@ export function combine(passes: readonly Pass[], { machine, profile, measured_at
       cold_huge_faults: passes.reduce((sum, each) => sum + each.cold_huge_faults, 0),
       fallen_back_huge_faults: passes.reduce((sum, each) => sum + each.fallen_back_huge_faults, 0),
     },
+    others_busy,
     not_measured: {
       lookup_ns: 'nominal: of the policy, not of the machine',
       probe_ns: 'nominal: of the policy, not of the machine',

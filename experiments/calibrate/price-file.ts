@@ -31,7 +31,7 @@ export interface Priced {
 /** [pages, ns, low, high]; of the C library's calls, bytes for pages. */
 export type PointRow = readonly [number, number, number, number];
 
-export const contended_ways = ['alone', 'beside', 'beside_adds', 'both', 'both_wall'] as const;
+export const contended_ways = ['alone', 'unrelated', 'beside', 'beside_adds', 'both', 'both_wall'] as const;
 export type Contended = { readonly pages: number } & { readonly [way in (typeof contended_ways)[number]]: Priced };
 
 export interface PriceDocument {
@@ -48,6 +48,8 @@ export interface PriceDocument {
   readonly library: { readonly [call: string]: readonly PointRow[] };
   readonly clock: { readonly [clock: string]: Priced };
   readonly left_out: { readonly cold_huge_faults: number; readonly fallen_back_huge_faults: number };
+  /** Of the CPUs that were not measuring: the share of time that other work had them, from 0 to 1; null on one CPU. */
+  readonly others_busy: number | null;
   /** Why, by what is nominal or missing. */
   readonly not_measured: { readonly [name: string]: string };
   readonly runs: number;

@@ -13,58 +13,56 @@
 #define SYS_process_madvise 440
 #endif
 
-/* Regions side by side, so that one reading of the clock is shared by many calls on little memory. */
-enum { REGIONS_MAX = 64, REFERENCE_PAGES = 512 };
+/*
+ * Regions side by side, so that one reading of the clock is shared by many calls: of touched ones as many as are 2 MiB
+ * together, of untouched ones at least a few, for they take no memory.
+ */
+enum { REGIONS_MAX = 64, UNTOUCHED_LEAST = 8, REFERENCE_PAGES = 512 };
 
 static char *regions[REGIONS_MAX];
-static int regions_count;
+static int touched_count, untouched_count;
 static long region_pages;
 
-static void map_all(void) {
-  for (int at = 0; at < regions_count; at += 1) regions[at] = hak_map(region_pages);
+/* Each nanoseconds a call. */
+static double map_all(int count) {
+  const hak_watch watch = hak_watch_start();
+  for (int at = 0; at < count; at += 1) regions[at] = hak_map(region_pages);
+  return hak_watch_ns(watch) / count;
 }
 
-static void unmap_all(void) {
-  for (int at = 0; at < regions_count; at += 1) hak_unmap(regions[at], region_pages);
+static double unmap_all(int count) {
+  const hak_watch watch = hak_watch_start();
+  for (int at = 0; at < count; at += 1) hak_unmap(regions[at], region_pages);
+  return hak_watch_ns(watch) / count;
+}
+
+static double advise_all(int count, int advice) {
+  const hak_watch watch = hak_watch_start();
+  for (int at = 0; at < count; at += 1) hak_advise(regions[at], region_pages, advice);
+  return hak_watch_ns(watch) / count;
 }
 
 static void write_all(void) {
-  for (int at = 0; at < regions_count; at += 1) hak_write(regions[at], region_pages);
-}
-
-/* Nanoseconds a call. */
-static double advise_all(int advice) {
-  const hak_watch watch = hak_watch_start();
-  for (int at = 0; at < regions_count; at += 1) hak_advise(regions[at], region_pages, advice);
-  return hak_watch_ns(watch) / regions_count;
+  for (int at = 0; at < touched_count; at += 1) hak_write(regions[at], region_pages);
 }
 
 static void measure_regions(hak_rounds rounds) {
   hak_samples map = {.count = 0}, unmap = map, advise = map, release = map, lazy = map, unmap_page = map;
+  const double pages = (double)region_pages;
   while (hak_next_round(&rounds)) {
-    hak_watch watch = hak_watch_start();
-    map_all();
-    const double map_ns = hak_watch_ns(watch) / regions_count;
-    const double advise_ns = advise_all(MADV_DONTNEED);
+    hak_samples_add(&map, map_all(untouched_count));
+    const double release_call_ns = advise_all(untouched_count, MADV_DONTNEED);
+    const double free_call_ns = advise_all(untouched_count, MADV_FREE);
+    const double unmap_call_ns = unmap_all(untouched_count);
+    hak_samples_add(&advise, release_call_ns);
+    hak_samples_add(&unmap, unmap_call_ns);
+    map_all(touched_count);
     write_all();
-    const double release_ns = advise_all(MADV_DONTNEED);
-    const double free_untouched_ns = advise_all(MADV_FREE);
+    hak_samples_add(&release, (advise_all(touched_count, MADV_DONTNEED) - release_call_ns) / pages);
     write_all();
-    const double free_ns = advise_all(MADV_FREE);
+    hak_samples_add(&lazy, (advise_all(touched_count, MADV_FREE) - free_call_ns) / pages);
     write_all();
-    watch = hak_watch_start();
-    unmap_all();
-    const double unmap_touched_ns = hak_watch_ns(watch) / regions_count;
-    map_all();
-    watch = hak_watch_start();
-    unmap_all();
-    const double unmap_ns = hak_watch_ns(watch) / regions_count;
-    hak_samples_add(&map, map_ns);
-    hak_samples_add(&unmap, unmap_ns);
-    hak_samples_add(&advise, advise_ns);
-    hak_samples_add(&release, (release_ns - advise_ns) / (double)region_pages);
-    hak_samples_add(&lazy, (free_ns - free_untouched_ns) / (double)region_pages);
-    hak_samples_add(&unmap_page, (unmap_touched_ns - unmap_ns) / (double)region_pages);
+    hak_samples_add(&unmap_page, (unmap_all(touched_count) - unmap_call_ns) / pages);
   }
   hak_report_median("curve", "mmap_ns", "", region_pages, &map);
   hak_report_median("curve", "munmap_ns", "", region_pages, &unmap);
@@ -80,20 +78,20 @@ static void measure_mremap(hak_rounds rounds) {
   const size_t bytes = (size_t)region_pages * HAK_PAGE_BYTES;
   while (hak_next_round(&rounds)) {
     char *guards[REGIONS_MAX];
-    for (int at = 0; at < regions_count; at += 1) {
+    for (int at = 0; at < touched_count; at += 1) {
       regions[at] = hak_map(region_pages);
       guards[at] = mmap(regions[at] + bytes, HAK_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     }
     write_all();
     hak_watch watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1)
+    for (int at = 0; at < touched_count; at += 1)
       regions[at] = mremap(regions[at], bytes, bytes + HAK_PAGE_BYTES, MREMAP_MAYMOVE);
-    const double move_ns = hak_watch_ns(watch) / regions_count;
-    for (int at = 0; at < regions_count; at += 1) mremap(regions[at], bytes + HAK_PAGE_BYTES, bytes, 0);
+    const double move_ns = hak_watch_ns(watch) / touched_count;
+    for (int at = 0; at < touched_count; at += 1) mremap(regions[at], bytes + HAK_PAGE_BYTES, bytes, 0);
     watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1) mremap(regions[at], bytes, bytes + HAK_PAGE_BYTES, MREMAP_MAYMOVE);
-    const double grow_ns = hak_watch_ns(watch) / regions_count;
-    for (int at = 0; at < regions_count; at += 1) {
+    for (int at = 0; at < touched_count; at += 1) mremap(regions[at], bytes, bytes + HAK_PAGE_BYTES, MREMAP_MAYMOVE);
+    const double grow_ns = hak_watch_ns(watch) / touched_count;
+    for (int at = 0; at < touched_count; at += 1) {
       hak_unmap(regions[at], region_pages + 1);
       if (guards[at] != MAP_FAILED) hak_unmap(guards[at], 1);
     }
@@ -104,31 +102,32 @@ static void measure_mremap(hak_rounds rounds) {
   hak_report_median("curve", "mremap_grow_ns", "", region_pages, &grows);
 }
 
+/* Nanoseconds a call. */
+static double move_break(int count, intptr_t bytes) {
+  const hak_watch watch = hak_watch_start();
+  for (int at = 0; at < count; at += 1) sbrk(bytes);
+  return hak_watch_ns(watch) / count;
+}
+
 /* As a heap grows: glibc's first by moving the break, its others by opening what they reserved. */
 static void measure_heap_growth(hak_rounds rounds) {
   hak_samples brk_grow = {.count = 0}, brk_shrink = brk_grow, brk_page = brk_grow, open = brk_grow;
   const intptr_t bytes = region_pages * HAK_PAGE_BYTES;
   while (hak_next_round(&rounds)) {
-    hak_watch watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1) sbrk(bytes);
-    const double grow_ns = hak_watch_ns(watch) / regions_count;
-    watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1) sbrk(-bytes);
-    const double shrink_ns = hak_watch_ns(watch) / regions_count;
-    char *from = sbrk(bytes * regions_count);
-    hak_write(from, region_pages * regions_count);
-    watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1) sbrk(-bytes);
-    const double shrink_touched_ns = hak_watch_ns(watch) / regions_count;
-    char *reserved = mmap(NULL, (size_t)(bytes * regions_count), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    watch = hak_watch_start();
-    for (int at = 0; at < regions_count; at += 1) mprotect(reserved + at * bytes, (size_t)bytes, PROT_READ | PROT_WRITE);
-    const double open_ns = hak_watch_ns(watch) / regions_count;
-    hak_unmap(reserved, region_pages * regions_count);
-    hak_samples_add(&brk_grow, grow_ns);
+    hak_samples_add(&brk_grow, move_break(untouched_count, bytes));
+    const double shrink_ns = move_break(untouched_count, -bytes);
     hak_samples_add(&brk_shrink, shrink_ns);
-    hak_samples_add(&brk_page, (shrink_touched_ns - shrink_ns) / (double)region_pages);
-    hak_samples_add(&open, open_ns);
+    char *from = sbrk(bytes * touched_count);
+    if (from == (char *)-1) return;
+    hak_write(from, region_pages * touched_count);
+    hak_samples_add(&brk_page, (move_break(touched_count, -bytes) - shrink_ns) / (double)region_pages);
+    const size_t reserved_bytes = (size_t)(bytes * untouched_count);
+    char *reserved = mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const hak_watch watch = hak_watch_start();
+    for (int at = 0; at < untouched_count; at += 1)
+      mprotect(reserved + at * bytes, (size_t)bytes, PROT_READ | PROT_WRITE);
+    hak_samples_add(&open, hak_watch_ns(watch) / untouched_count);
+    hak_unmap(reserved, region_pages * untouched_count);
   }
   hak_report_median("curve", "brk_grow_ns", "", region_pages, &brk_grow);
   hak_report_median("curve", "brk_shrink_ns", "", region_pages, &brk_shrink);
@@ -142,8 +141,7 @@ static void measure_vectored(void) {
   enum { CALLS = 8 };
   const int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
   region_pages = 8;
-  regions_count = REGIONS_MAX;
-  map_all();
+  map_all(REGIONS_MAX);
   struct iovec ranges[REGIONS_MAX];
   for (int at = 0; at < REGIONS_MAX; at += 1) ranges[at] = (struct iovec){regions[at], 8 * HAK_PAGE_BYTES};
   for (int which = 0; which < 4; which += 1) {
@@ -158,7 +156,7 @@ static void measure_vectored(void) {
     }
     hak_report_median("curve", "process_madvise_ns", "", counts[which], &samples);
   }
-  unmap_all();
+  unmap_all(REGIONS_MAX);
   close(self);
 }
 
@@ -171,7 +169,8 @@ void hak_measure_calls(void) {
     region_pages = sizes[at];
     if (region_pages > hak_pages_to_spare()) continue;
     const long regions_wanted = REFERENCE_PAGES / region_pages;
-    regions_count = regions_wanted < 1 ? 1 : regions_wanted > REGIONS_MAX ? REGIONS_MAX : (int)regions_wanted;
+    touched_count = regions_wanted < 1 ? 1 : regions_wanted > REGIONS_MAX ? REGIONS_MAX : (int)regions_wanted;
+    untouched_count = touched_count > UNTOUCHED_LEAST ? touched_count : UNTOUCHED_LEAST;
     const double seconds = hak_quick ? 0.05 : 0.07;
     measure_regions(hak_rounds_of(15, seconds));
     measure_mremap(hak_rounds_of(15, seconds));

@@ -98,7 +98,7 @@ bool hak_measure_huge(long *cold, long *fallen_back) {
   static const long all[] = {1, 4, 16, WINDOWS_MAX};
   static const long some[] = {1, 16};
   if (!makes_huge_pages()) return false;
-  hak_warm_guest((hak_quick ? 32 : 2 * WINDOWS_MAX) * HAK_WINDOW_PAGES, hak_quick ? 0.3 : 0.6, true);
+  hak_warm_guest((hak_quick ? 32 : 2 * WINDOWS_MAX) * HAK_WINDOW_PAGES, hak_quick ? 0.2 : 0.6, true);
   const long *const counts = hak_quick ? some : all;
   const int many = hak_quick ? sizeof some / sizeof some[0] : sizeof all / sizeof all[0];
   for (int which = 0; which < many; which += 1) {

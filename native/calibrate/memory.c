@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 static void fail(const char *what) {
   perror(what);
@@ -44,9 +44,28 @@ int64_t hak_faults(void) {
   return usage.ru_minflt;
 }
 
+/* The first number behind `name` in the file; `otherwise` where there is none. */
+static long long number_in(const char *path, const char *name, long long otherwise) {
+  char text[4096];
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return otherwise;
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  const char *at = strstr(text, name);
+  char *end;
+  if (at == NULL) return otherwise;
+  at += strlen(name);
+  const long long number = strtoll(at, &end, 10);
+  return end == at ? otherwise : number;
+}
+
 long hak_pages_to_spare(void) {
-  /* A quarter of what is free: neither reclaim nor another process is to come into it. */
-  return sysconf(_SC_AVPHYS_PAGES) / 4;
+  const long long limit_bytes = number_in("/sys/fs/cgroup/memory.max", "", INT64_MAX);
+  const long long used_bytes = number_in("/sys/fs/cgroup/memory.current", "", 0);
+  long long pages = number_in("/proc/meminfo", "MemAvailable:", 0) * 1024 / HAK_PAGE_BYTES;
+  if ((limit_bytes - used_bytes) / HAK_PAGE_BYTES < pages) pages = (limit_bytes - used_bytes) / HAK_PAGE_BYTES;
+  /* A quarter of it: neither reclaim nor another process is to come into what is measured. */
+  return (long)(pages / 4);
 }
 
 void hak_warm_guest(long pages, double seconds, bool huge) {

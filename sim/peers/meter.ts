@@ -41,6 +41,9 @@ export const path = {
   mapped: 3,
 } as const;
 
+/** Most events make none, a realloc that moves between heaps six; a purge makes one for every stretch that it gives back. */
+const calls_at_first = 64;
+
 export class Meter {
   path: number = path.cached;
   /** Blocks looked at in a search. */
@@ -57,11 +60,11 @@ export class Meter {
   /** The arena whose lock the library held; -1 where it needed none. */
   arena = -1;
   calls = 0;
-  call = new Uint8Array(64);
-  pages = new Float64Array(64);
+  call = new Uint8Array(calls_at_first);
+  pages = new Float64Array(calls_at_first);
   /** Huge pages that went whole, not among `pages`; and ranges that the call is about. */
-  huge_pages = new Float64Array(64);
-  ranges = new Float64Array(64);
+  huge_pages = new Float64Array(calls_at_first);
+  ranges = new Float64Array(calls_at_first);
 
   begin(): void {
     this.path = path.cached;
@@ -77,7 +80,7 @@ export class Meter {
   }
 
   note(kind: number, pages: number, huge_pages = 0, ranges = 1): void {
-    if (this.calls === this.call.length) this.grow();
+    if (this.calls === this.call.length) this.widen();
     this.call[this.calls] = kind;
     this.pages[this.calls] = pages;
     this.huge_pages[this.calls] = huge_pages;
@@ -85,7 +88,7 @@ export class Meter {
     this.calls += 1;
   }
 
-  private grow(): void {
+  private widen(): void {
     this.call = widened(this.call, new Uint8Array(2 * this.calls));
     this.pages = widened(this.pages, new Float64Array(2 * this.calls));
     this.huge_pages = widened(this.huge_pages, new Float64Array(2 * this.calls));
