@@ -14,8 +14,18 @@ import { regretLines, regretOfRun } from './regret.ts';
 import { learningPage } from './report/learning.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { revision } from './sweep/provenance.ts';
+import {
+  addTimeOptions,
+  refusal,
+  type TimedReplay,
+  type TimeOptions,
+  timeDocument,
+  timeFields,
+  timeLines,
+  timeReplay,
+} from './timed.ts';
 
-interface Options extends SetupOptions {
+interface Options extends SetupOptions, TimeOptions {
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
   readonly checkpoints?: boolean;
@@ -25,11 +35,13 @@ interface Options extends SetupOptions {
 }
 
 export function addReplay(program: Command): void {
-  addSetupOptions(
-    program
-      .command('replay')
-      .description('simulate a trace under a policy and cross-check the result')
-      .argument('<trace>', 'a .hak file, or any format that import reads'),
+  addTimeOptions(
+    addSetupOptions(
+      program
+        .command('replay')
+        .description('simulate a trace under a policy and cross-check the result')
+        .argument('<trace>', 'a .hak file, or any format that import reads'),
+    ),
   )
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the check (machine-wide, put back after; needs root)')
@@ -56,6 +68,7 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     throw new UsageError(
       '--learning-page: found a configuration that learns nothing, wanted --mode LEARNING or --set lifecycle=auto',
     );
+  const timed = timeReplay(trace, chosen, options);
   const progress = new Progress(`replaying ${path}`, options.progress === true);
   const checked = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),
@@ -63,9 +76,9 @@ async function replayCommand(path: string, options: Options): Promise<void> {
   const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
   if (page !== undefined) writePage(page, trace, chosen.setup);
-  if (options.json) printJson(document(trace, chosen, checked, regret, options.checkpoints === true));
-  else print(...report(trace, chosen, checked, regret));
-  process.exitCode = complain(checked);
+  if (options.json) printJson(document(trace, chosen, checked, regret, timed, options.checkpoints === true));
+  else print(...report(trace, chosen, checked, regret, timed));
+  process.exitCode = complain(checked, timed);
 }
 
 function writePage(path: string, trace: Trace, setup: Setup): void {
@@ -75,7 +88,7 @@ function writePage(path: string, trace: Trace, setup: Setup): void {
 }
 
 /** Says what did not hold, a line each, and returns the exit code. */
-function complain({ sim, native, check }: Checked): number {
+function complain({ sim, native, check }: Checked, timed: TimedReplay | null): number {
   let code: number = exit_codes.holds;
   const fail = (line: string): void => {
     say(line);
@@ -89,6 +102,8 @@ function complain({ sim, native, check }: Checked): number {
     const { event, field, sim: a, native: b } = check.first_difference!;
     fail(`simulator and native core differ at event ${event}: ${field} is ${a} and ${b}`);
   }
+  const refused = timed === null ? null : refusal(timed);
+  if (refused !== null) fail(refused);
   if (check.verdict === 'unchecked' && check.level !== 'none') fail(`unchecked: ${check.reason}`);
   return code;
 }
@@ -98,6 +113,7 @@ function document(
   chosen: Chosen,
   checked: Checked,
   regret: Regret | null,
+  timed: TimedReplay | null,
   checkpoints: boolean,
 ): unknown {
   const { setup, prices, profile, mode } = chosen;
@@ -112,19 +128,26 @@ function document(
     spec_fingerprint: fingerprint(),
     prices: describePrices(prices),
     kernel_profile: { ...profile.profile, source: profile.source },
-    sim: shown(checked.sim, checkpoints),
+    sim: { ...shown(checked.sim, checkpoints), ...timeFields(timed) },
     native: checked.native === null ? null : shown(checked.native, checkpoints),
     regret,
+    ...(timed === null ? {} : { time: timeDocument(timed) }),
     check: { ...check, liveness_failures: silent.map(({ feature }) => feature) },
   };
 }
 
-function shown(result: Result, with_checkpoints: boolean): unknown {
+function shown(result: Result, with_checkpoints: boolean): object {
   const { log: _, checkpoints, ...rest } = result;
   return with_checkpoints ? { ...rest, checkpoints } : rest;
 }
 
-function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, regret: Regret | null): string[] {
+function report(
+  trace: Trace,
+  chosen: Chosen,
+  { sim, native, check }: Checked,
+  regret: Regret | null,
+  timed: TimedReplay | null,
+): string[] {
   const { setup, mode, prices } = chosen;
   const side = (name: string, of: (result: Result) => number | string | null): string => {
     const mine = of(sim);
@@ -159,6 +182,7 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, r
     ...learned(setup, sim),
     ...(regret === null ? [] : regretLines(regret)),
     '',
+    ...(timed === null ? [] : [...timeLines(timed, prices), '']),
     ...verdict(check),
   ];
 }
