@@ -1,7 +1,6 @@
 /** `hakmem compare A B`: two settings or allocators on a program or on traces, interleaved: better, worse or undecidable. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import seedrandom from 'seedrandom';
 import { replayerTrouble } from '../native/replayer.ts';
 import { paint } from './color.ts';
 import {
@@ -11,10 +10,12 @@ import {
   Progress,
   print,
   printJson,
+  programAfterDashes,
   say,
   UsageError,
   wholeNumber,
 } from './command.ts';
+import { interleaved, type Pair } from './compare/interleaved.ts';
 import {
   type Compared,
   compareRuns,
@@ -45,11 +46,6 @@ interface SubjectResult {
   readonly runs: number;
   readonly metrics: Metrics;
   readonly verdict: Verdict;
-}
-
-interface Pair<T> {
-  readonly a: T;
-  readonly b: T;
 }
 
 export function addCompare(program: Command): void {
@@ -91,9 +87,7 @@ interface What {
 
 /** What stands behind -- is the program. */
 function programOf(what: readonly string[], command: Command): What {
-  const words = (command.parent as Command & { readonly rawArgs: readonly string[] }).rawArgs;
-  const dashes = words.indexOf('--');
-  const argv = dashes < 0 ? [] : words.slice(dashes + 1);
+  const argv = programAfterDashes(command);
   const traces = what.slice(0, what.length - argv.length);
   if (traces.length > 0 && argv.length > 0)
     throw new UsageError(`found traces (${traces[0]}) and a program (${argv[0]}), wanted one of the two`);
@@ -142,41 +136,12 @@ function distinct(a: SubjectSetting, b: SubjectSetting): SubjectSetting[] {
   return a.text === b.text ? [a] : [a, b];
 }
 
-/** One run of each a round, who goes first alternating from a drawn start; the first round warms up and does not count. */
-async function interleaved(
+function resultOf(
   subject: CompareSubject,
-  settings: Pair<SubjectSetting>,
-  { runs, seed }: Options,
-  ran: () => void,
-): Promise<{ of: (phase: number) => Pair<Run[]>; differences: string[] }> {
-  const first = seedrandom.alea(`compare/${seed}/${subject.name}`)() < 0.5 ? 0 : 1;
-  const rounds: Record<'a' | 'b', readonly Run[]>[] = [];
-  const outcomes = { a: new Set<string>(), b: new Set<string>() };
-  for (let round = 0; round <= runs; round += 1) {
-    const order = (round + first) % 2 === 0 ? (['a', 'b'] as const) : (['b', 'a'] as const);
-    const of_round: Record<'a' | 'b', readonly Run[]> = { a: [], b: [] };
-    for (const who of order) {
-      const { runs: parts, outcome } = await subject.run(settings[who]);
-      of_round[who] = parts;
-      if (outcome !== null) outcomes[who].add(outcome);
-      ran();
-    }
-    if (round > 0) rounds.push(of_round);
-  }
-  const all = new Set([...outcomes.a, ...outcomes.b]);
-  const words = (who: 'a' | 'b') => `${settings[who].text}: ${someOf([...outcomes[who]])}`;
-  return {
-    of: (phase) => ({ a: rounds.map((round) => round.a[phase]), b: rounds.map((round) => round.b[phase]) }),
-    differences: all.size > 1 ? [`${subject.name}: runs ended differently: ${words('a')}; ${words('b')}`] : [],
-  };
-}
-
-function someOf(outcomes: readonly string[]): string {
-  const shown = outcomes.slice(0, 2).join(', then ');
-  return outcomes.length > 2 ? `${shown}, and ${outcomes.length - 2} others` : shown;
-}
-
-function resultOf(subject: CompareSubject, phase: string | null, runs: Pair<Run[]>, options: Options): SubjectResult {
+  phase: string | null,
+  runs: Pair<readonly Run[]>,
+  options: Options,
+): SubjectResult {
   const metrics = compareRuns(runs.a, runs.b, options.margin / 100, options.seed);
   const { verdict } = metrics.score;
   return { subject: subject.name, phase, runs: options.runs, metrics, verdict };

@@ -5,7 +5,17 @@ import { holdKhugepaged } from '../native/khugepaged.ts';
 import type { Setup } from '../sim/index.ts';
 import { type HakTrace, open, type Trace } from '../traces/index.ts';
 import type { PriceList } from './calibrate/price-file.ts';
-import { exit_codes, Progress, print, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
+import {
+  exit_codes,
+  Progress,
+  print,
+  printJson,
+  programAfterDashes,
+  say,
+  sizeOption,
+  UsageError,
+  wholeNumber,
+} from './command.ts';
 import { asHakFile, type CheckLevel, check_levels } from './crosscheck.ts';
 import { uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, refuseUnasked, type SetupOptions } from './setup.ts';
@@ -16,10 +26,11 @@ import { HakmemTarget, hakmemTrouble } from './tune/hakmem.ts';
 import { defaultSpace, givenSpace } from './tune/hakmem-space.ts';
 import { methods } from './tune/methods.ts';
 import { cheapestAtMemory, cheapestUnder, leastMemoryWithin, type Objective, weightedScore } from './tune/objective.ts';
+import { verifyOnProgram } from './tune/program.ts';
 import { documentOf, linesOf } from './tune/report.ts';
 import type { Space } from './tune/space.ts';
 import { type Engine, engines, type Target } from './tune/target.ts';
-import { differing, tune } from './tune/tune.ts';
+import { differing, hasSetting, type Tuned, tune } from './tune/tune.ts';
 import type { Conditions } from './tune/worth.ts';
 
 interface Options extends SetupOptions {
@@ -33,6 +44,7 @@ interface Options extends SetupOptions {
   readonly heldOut?: readonly string[];
   readonly budget?: number;
   readonly rounds: number;
+  readonly verify?: boolean;
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
   readonly progress?: boolean;
@@ -53,7 +65,7 @@ export function addTune(program: Command): void {
     program
       .command('tune')
       .description('search the setting that is best for traces, and check it on the real kernel and on other traces')
-      .argument('<trace...>', 'a .hak file, or any format that import reads'),
+      .argument('<trace...>', 'a .hak file, or any format that import reads; -- and a program for --verify'),
   )
     .addOption(new Option('--target <target>', 'whose setting').choices(Object.keys(method_of)).default('hakmem'))
     .addOption(
@@ -82,15 +94,20 @@ export function addTune(program: Command): void {
     .option('--slowdown-max <percent>', 'the least memory at most so much slower than the cheapest', percentage)
     .option('--held-out <trace...>', 'traces that the search does not see, to try the winner on')
     .option('--budget <n>', 'configurations to consider at most, drawn by the seed', wholeNumber(1))
+    .option('--verify', 'run the program behind -- with the setting and without, in turns; of glibc')
     .option('--rounds <n>', 'runs of winner and baseline on the real kernel', wholeNumber(1, 1000), 5)
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the runs (machine-wide, put back after; needs root)')
     .option('--progress', 'show progress on stderr')
     .option('--json', 'print one JSON document')
-    .action(tuneCommand);
+    .action((words: readonly string[], options: Options, command: Command) => {
+      const argv = programAfterDashes(command);
+      return tuneCommand(words.slice(0, words.length - argv.length), argv, options);
+    });
 }
 
-async function tuneCommand(paths: readonly string[], options: Options): Promise<void> {
+async function tuneCommand(paths: readonly string[], argv: readonly string[], options: Options): Promise<void> {
+  refuseProgram(paths, argv, options);
   if (options.check === 'time') throw new UsageError('--check time is for replay; wanted none, decisions or kernel');
   const conditions = conditionsOf(options);
   const objective = objectiveOf(conditions);
@@ -105,7 +122,7 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
   const subjects = await inTurn(traces, (trace) => target.subject(trace));
   const others = await inTurn(held_out, (trace) => target.subject(trace));
   const method = methods.find(({ name }) => name === (options.method ?? method_of[options.target]))!;
-  const tuned = await tune(target, subjects, others, method, objective, {
+  const found = await tune(target, subjects, others, method, objective, {
     seed: options.seed,
     budget: options.budget,
     ...conditions,
@@ -114,6 +131,7 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
     trouble,
     progress: phases(options.progress === true),
   });
+  const tuned = argv.length > 0 ? await onProgram(found, argv, options) : found;
   if (options.json) printJson(documentOf(tuned, prices));
   else print(...linesOf(tuned, prices));
   const difference = differing(tuned);
@@ -130,6 +148,34 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
     say(`unchecked: ${tuned.unchecked}`);
     process.exitCode = exit_codes.failed;
   }
+}
+
+/** What was found, as it does on the program. */
+async function onProgram(found: Tuned, argv: readonly string[], options: Options): Promise<Tuned> {
+  if (!hasSetting(found)) return found;
+  const interruption = new AbortController();
+  const report = phases(options.progress === true);
+  const program = await verifyOnProgram(argv, found.target.settingText(found.searched.winner.evaluated.point), {
+    runs: Math.max(2, options.rounds),
+    seed: options.seed,
+    signal: interruption.signal,
+    ran: (done, total) => report('running the program', done, total),
+  });
+  return { ...found, program };
+}
+
+function refuseProgram(paths: readonly string[], argv: readonly string[], { verify, target }: Options): void {
+  if (paths.length === 0) throw new UsageError('found no trace, wanted one or more before --');
+  if ((verify === true) !== argv.length > 0)
+    throw new UsageError(
+      verify === true
+        ? '--verify: found no program, wanted -- PROGRAM ARG...'
+        : `found a program (${argv[0]}), wanted --verify too`,
+    );
+  if (verify === true && target !== 'glibc')
+    throw new UsageError(
+      `--verify: found --target ${target}, whose setting no program can run under yet; wanted glibc`,
+    );
 }
 
 interface Targeted {

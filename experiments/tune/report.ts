@@ -36,6 +36,7 @@ export function documentOf(tuned: Tuned, prices: PriceList): unknown {
     verified: verified === null ? null : withoutBaseline(verified),
     over_cap: tuned.over_cap.map(({ point, ...bytes }) => ({ setting: target.settingText(point), ...bytes })),
     gain: worth.gain,
+    program: tuned.program,
     held_out: tuned.held_out.map((each) => heldOut(tuned, each)),
     ceiling: ceiling.share_of_cpu === null && ceiling.share_of_faults === null ? null : ceiling,
     ceiling_reason: ceiling.reason,
@@ -85,6 +86,7 @@ export function linesOf(tuned: Tuned, prices: PriceList): string[] {
       ({ point, predicted_bytes, resident_peak_bytes }) =>
         `above the cap for real: ${target.settingText(point)}, ${formatBytes(resident_peak_bytes)} where ${formatBytes(predicted_bytes)} was predicted`,
     ),
+    ...programLines(tuned),
     ...tuned.held_out.flatMap((each) => heldOutLines(tuned, each)),
     ...ceilingLines(tuned),
     '',
@@ -111,7 +113,8 @@ function settingOf(tuned: Tuned): string {
   return hasSetting(tuned) ? tuned.target.settingText(tuned.searched.winner.evaluated.point) : '';
 }
 
-function nothingToSet({ verified, rss_max_bytes }: Tuned): string {
+function nothingToSet({ verified, rss_max_bytes, program }: Tuned): string {
+  if (program !== null) return 'leave it as it is: what was found does no good on the program itself';
   if (verified === null || rss_max_bytes === undefined || verified.resident_peak_bytes <= rss_max_bytes)
     return 'leave it as it is: nothing tried is better beyond noise';
   const found = formatBytes(verified.resident_peak_bytes);
@@ -146,6 +149,20 @@ function realLines(verified: Verified | null): string[] {
       line('as it is', baseline),
     ]),
     `real kernel, ${rounds} interleaved rounds: ${times(speedup)} as fast, ${verdict}; counts ${check}`,
+  ];
+}
+
+function programLines({ program }: Tuned): string[] {
+  if (program === null) return [];
+  const { metrics, runs, harms, differences } = program;
+  const words = (['cpu', 'faults', 'resident_peak'] as const).map(
+    (name) => `${name.replace('_', ' ')} ${times(metrics[name].ratio)}, ${metrics[name].verdict}`,
+  );
+  return [
+    '',
+    `on the program, ${runs} runs each in turns, as it is against the setting: ${words.join('; ')}`,
+    ...(harms ? ['it harms the program: leave it as it is'] : []),
+    ...differences,
   ];
 }
 
