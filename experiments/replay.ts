@@ -9,6 +9,7 @@ import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
 import { learningData } from './learned-run.ts';
+import { peerPolicy, replayPeerCommand } from './peer-replay.ts';
 import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
 import { learningPage } from './report/learning.ts';
@@ -53,6 +54,11 @@ export function addReplay(program: Command): void {
 }
 
 async function replayCommand(path: string, options: Options): Promise<void> {
+  const peer = peerPolicy(options.policy);
+  if (peer !== undefined) {
+    await replayPeerCommand(path, peer, options);
+    return;
+  }
   if (options.check === 'time')
     throw new UsageError(
       '--check time needs prices measured on this machine, which this version cannot make; wanted kernel',

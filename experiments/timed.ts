@@ -9,7 +9,9 @@ import {
   type Timed,
   type TimeSetup,
   timed,
+  type Work,
 } from '../sim/index.ts';
+import type { TimePrices } from '../sim/time/costs.ts';
 import type { Trace } from '../traces/index.ts';
 import { pricesInWords } from './calibrate/price-file.ts';
 import { formatBytes, sizeOption, UsageError, wholeNumber } from './command.ts';
@@ -39,7 +41,12 @@ export function addTimeOptions(command: Command): Command {
 }
 
 /** Null where it is not asked for. Throws UsageError. */
-export function timeReplay(trace: Trace, { setup, prices }: Chosen, options: TimeOptions): TimedReplay | null {
+export function timeReplay(
+  trace: Trace,
+  { setup, prices }: Chosen,
+  options: TimeOptions,
+  workOf: (prices: TimePrices) => Work = () => new HakmemWork(setup),
+): TimedReplay | null {
   if (options.time !== true) {
     for (const name of ['processors', 'perturb', 'memoryLimit'] as const)
       if (options[name] !== undefined)
@@ -51,7 +58,7 @@ export function timeReplay(trace: Trace, { setup, prices }: Chosen, options: Tim
     machine: machineOf(trace, options.processors),
     memory_limit_bytes: options.memoryLimit ?? Number.POSITIVE_INFINITY,
   };
-  const makeWork = () => new HakmemWork(setup);
+  const makeWork = () => workOf(time.prices);
   const order = { runs: options.perturb ?? 0, seed: setup.seed, jitter_permille };
   return {
     machine: time.machine,
