@@ -310,6 +310,27 @@ describe('counts', () => {
     expect(first).toBe(none);
   });
 
+  test('what fits the page that the start has touched costs no fault, by any operation', async () => {
+    const small: Step[] = [
+      ['malloc', 1, 24],
+      ['calloc', 2, 40],
+      ['aligned', 3, 50, 0, 64],
+      ['realloc', 1, 200],
+      ['free', 2],
+      ['free', 3],
+    ];
+    const { rounds } = await runReplayer(traceOf(small), { allocator: 'glibc', touch: 'page' });
+    expect(rounds[0].faults).toBe(0);
+    const mapped = await runReplayer(traceOf([['malloc', 1, 300 * KiB]]), { allocator: 'glibc', touch: 'none' });
+    expect(mapped.rounds[0].faults).toBe(1);
+  });
+
+  test("a library's own data is touched before: an allocator that serves from it faults no more", async () => {
+    const env = { LD_PRELOAD: teller, TELLER_FILE: join(folder, 'told') };
+    const { rounds } = await runReplayer(traceOf(variety), { allocator: 'glibc', touch: 'page', env });
+    expect(rounds[0].faults).toBe(0);
+  });
+
   test('a trace without events costs nothing', async () => {
     const { rounds, served_events } = await runReplayer(traceOf([]), { allocator: 'glibc', rounds: 2 });
     expect(served_events).toBe(0);

@@ -46,6 +46,15 @@ function compare(contestants: readonly Contestant[], rounds: number, seed = 1) {
   return sideBySide({ ...how, seed, subjects: [subject], contestants, rounds, progress: () => undefined });
 }
 
+test('a scenario keeps its own length where that is shorter than what bench would take', () => {
+  const events = (name: string, given?: number): number =>
+    openSubject(name, 1, folder, { seed: 1, events: given }).events;
+  expect(events('vm-cold')).toBe(20);
+  expect(events('drift')).toBe(4000);
+  expect(events('churn')).toBe(300);
+  expect(events('vm-cold', 6)).toBe(6);
+});
+
 describe('what is made of times', () => {
   const steps = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
 

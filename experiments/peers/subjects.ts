@@ -26,7 +26,8 @@ const events_of: Readonly<Record<string, number>> = {
   mixed: 4000,
   churn: 300,
 };
-const events_else = 4000;
+/** Of the other scenarios, at most. */
+const events_else_max = 4000;
 
 export const default_subjects = Object.keys(events_of);
 
@@ -38,10 +39,7 @@ export interface SubjectOptions {
 
 /** A file of that name wins over a scenario. Files that are not `.hak` are written as such into `folder`. */
 export function openSubject(name: string, at: number, folder: string, options: SubjectOptions): Subject {
-  const trace =
-    !existsSync(name) && scenario_names.includes(name)
-      ? new SyntheticTrace(name, { seed: options.seed, events: eventsOf(name, options.events), boundaries_bytes })
-      : open(name);
+  const trace = !existsSync(name) && scenario_names.includes(name) ? scenario(name, options) : open(name);
   const touch = chooseTouch(trace, options.touch);
   const { origin, statistics } = trace;
   if (trace instanceof HakTrace) return { name, path: trace.path, trace, events: statistics.events, touch };
@@ -51,6 +49,8 @@ export function openSubject(name: string, at: number, folder: string, options: S
   return { name, path, trace, events: statistics.events, touch };
 }
 
-function eventsOf(scenario: string, given: number | undefined): number {
-  return given ?? (Object.hasOwn(events_of, scenario) ? events_of[scenario] : events_else);
+function scenario(name: string, { seed, events }: SubjectOptions): SyntheticTrace {
+  const own = new SyntheticTrace(name, { seed, boundaries_bytes }).events;
+  const usual = Object.hasOwn(events_of, name) ? events_of[name] : Math.min(own, events_else_max);
+  return new SyntheticTrace(name, { seed, events: events ?? usual, boundaries_bytes });
 }

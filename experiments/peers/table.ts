@@ -92,6 +92,7 @@ function figure(ns: number): string {
 }
 
 function times(ratio: number): string {
+  if (ratio < 0.1) return ratio.toPrecision(2);
   return ratio < 100 ? ratio.toFixed(2) : figure(ratio);
 }
 

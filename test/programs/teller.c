@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ROOM_BYTES = 256 << 20, CALLS_MAX = 1 << 16, HEAD_BYTES = 16 };
+enum { ROOM_BYTES = 16 << 20, CALLS_MAX = 1 << 16, HEAD_BYTES = 16 };
 
 static char room[ROOM_BYTES] __attribute__((aligned(4096)));
 static atomic_size_t used;
