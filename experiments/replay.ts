@@ -12,7 +12,6 @@ import { learningData } from './learned-run.ts';
 import { peerPolicy, replayPeerCommand } from './peer-replay.ts';
 import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
-import { learningPage } from './report/learning.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { revision } from './sweep/provenance.ts';
 import {
@@ -81,13 +80,15 @@ async function replayCommand(path: string, options: Options): Promise<void> {
   });
   const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
-  if (page !== undefined) writePage(page, trace, chosen.setup);
+  if (page !== undefined) await writePage(page, trace, chosen.setup);
   if (options.json) printJson(document(trace, chosen, checked, regret, timed, options.checkpoints === true));
   else print(...report(trace, chosen, checked, regret, timed));
   process.exitCode = complain(checked, timed);
 }
 
-function writePage(path: string, trace: Trace, setup: Setup): void {
+async function writePage(path: string, trace: Trace, setup: Setup): Promise<void> {
+  // What draws takes longer to load than everything else, and most runs draw nothing.
+  const { learningPage } = await import('./report/learning.ts');
   const command = `hakmem ${process.argv.slice(2).join(' ')}`;
   const text = learningPage(learningData(trace, setup), { revision: revision(), command });
   writeAtomically(path, (sink) => sink.append(new TextEncoder().encode(text)));
