@@ -2,8 +2,6 @@
  * What one event made a peer allocator and the kernel do: filled by the allocator's model while it serves the event, read
  * by whoever prices it.
  */
-import { assert } from '../assert.ts';
-
 /** System calls of a peer; what `pages` of a noted call means stands beside each. */
 export const call = {
   /** Pages mapped. */
@@ -37,8 +35,8 @@ export const path = {
   mapped: 3,
 } as const;
 
-/** An event makes fewer calls than this: a realloc that moves between heaps makes six. */
-const calls_max = 64;
+/** Most events make none, a realloc that moves between heaps six; a purge makes one for every stretch that it gives back. */
+const calls_at_first = 64;
 
 export class Meter {
   path: number = path.cached;
@@ -50,8 +48,8 @@ export class Meter {
   copied_bytes = 0;
   cleared_bytes = 0;
   calls = 0;
-  readonly call = new Uint8Array(calls_max);
-  readonly pages = new Float64Array(calls_max);
+  call = new Uint8Array(calls_at_first);
+  pages = new Float64Array(calls_at_first);
 
   begin(): void {
     this.path = path.cached;
@@ -64,9 +62,18 @@ export class Meter {
   }
 
   note(kind: number, pages: number): void {
-    assert(this.calls < calls_max, 'an event makes few system calls');
+    if (this.calls === this.call.length) this.widen();
     this.call[this.calls] = kind;
     this.pages[this.calls] = pages;
     this.calls += 1;
+  }
+
+  private widen(): void {
+    const call = new Uint8Array(2 * this.calls);
+    const pages = new Float64Array(2 * this.calls);
+    call.set(this.call);
+    pages.set(this.pages);
+    this.call = call;
+    this.pages = pages;
   }
 }
