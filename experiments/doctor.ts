@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { type Allocator, allocator_names, allocators, installLine, libraryOf } from '../native/allocators.ts';
 import { native_root, nativeTrouble, probeProfile } from '../native/index.ts';
+import { replayer_path, replayerTrouble } from '../native/replayer.ts';
 import { paint } from './color.ts';
 import { print, printJson } from './command.ts';
 
@@ -23,7 +25,7 @@ export function addDoctor(program: Command): void {
     .description('what this machine has and lacks, with the command that installs what is missing')
     .option('--json', 'print one JSON document')
     .action((options: { json?: boolean }) => {
-      const findings = [...compilers(), nativePart(), recorder(), ...kernel(), ...tools()];
+      const findings = [...compilers(), nativePart(), recorder(), replayer(), ...kernel(), ...tools()];
       if (options.json) printJson({ findings });
       else print(...findings.map(line));
       process.exitCode = findings.every(({ ok, needed }) => ok || !needed) ? 0 : 1;
@@ -50,9 +52,7 @@ function tools(): Finding[] {
     tool('perf', ['--version'], 'apt-get install linux-perf', false),
     tool('chromium', ['--version'], 'apt-get install chromium', false),
     npmPackage('DuckDB', '@duckdb/node-api'),
-    library('jemalloc', 'libjemalloc.so.2', 'apt-get install libjemalloc2'),
-    library('mimalloc', 'libmimalloc.so.2.0', 'apt-get install libmimalloc2.0'),
-    library('tcmalloc', 'libtcmalloc_minimal.so.4', 'apt-get install libtcmalloc-minimal4'),
+    ...allocator_names.map((name) => library(allocators[name])).filter((finding) => finding !== null),
   ];
 }
 
@@ -62,16 +62,12 @@ function tool(name: string, args: readonly string[], fix: string, needed: boolea
   return { name, ok, needed, found: ok ? firstLine(stdout || stderr) : 'not on the path', fix };
 }
 
-function library(name: string, file: string, fix: string): Finding {
-  const folders = [
-    '/usr/lib/x86_64-linux-gnu',
-    '/usr/lib/aarch64-linux-gnu',
-    '/usr/lib64',
-    '/usr/lib',
-    '/usr/local/lib',
-  ];
-  const found = folders.map((folder) => join(folder, file)).find(existsSync);
-  return { name, ok: found !== undefined, needed: false, found: found ?? `${file} not found`, fix };
+/** Of the C library's own there is nothing to find. */
+function library(allocator: Allocator): Finding | null {
+  const path = libraryOf(allocator);
+  if (path === null) return null;
+  const found = path ?? `${allocator.files.join(', ')} not found`;
+  return { name: allocator.name, ok: path !== undefined, needed: false, found, fix: installLine(allocator) };
 }
 
 /** An optional dependency: npm leaves it out where it has no binary for the platform. */
@@ -99,6 +95,17 @@ function recorder(): Finding {
   const path = join(native_root, 'build', 'libhakmem-record.so');
   const ok = existsSync(path);
   return { name: 'recorder', ok, needed: true, found: ok ? path : 'not built', fix: 'npm run build' };
+}
+
+function replayer(): Finding {
+  const trouble = replayerTrouble();
+  return {
+    name: 'replayer',
+    ok: trouble === null,
+    needed: true,
+    found: trouble ?? replayer_path,
+    fix: 'npm run build',
+  };
 }
 
 function kernel(): Finding[] {
