@@ -11,7 +11,7 @@ import { base_pages, Extents } from './jemalloc/extents.ts';
 import { type JemallocSettings, settingOr } from './jemalloc/settings.ts';
 import { cacheBytes, ThreadCache } from './jemalloc/thread-cache.ts';
 import { Meter, path } from './meter.ts';
-import type { Peer } from './peer.ts';
+import type { Clock, Peer } from './peer.ts';
 import { Space } from './space.ts';
 
 const page_bytes = 4096;
@@ -26,6 +26,8 @@ const waits: readonly number[] = [
   53, 50, 48, 46, 44, 42, 40, 39, 37, 35, 33, 32, 30, 29, 27, 26, 24, 23, 21, 20, 19, 18, 16, 15, 14, 13, 12, 10, 9, 8,
   7, 6, 5, 4, 3, 2, 1, 0,
 ];
+/** libstdc++, which the library is linked with, keeps so much for exceptions thrown when memory is out. */
+const pool_bytes = 72_704;
 /** Pages that a new arena, and a new thread's own storage, write besides its first extents. */
 const arena_pages = 12;
 
@@ -33,11 +35,12 @@ export interface JemallocMachine {
   readonly processors: number;
   /** How far below a multiple of 1 GiB the first mapping lies: it decides where alignments fall. */
   readonly below_pages: number;
-  /** Time that passes with each event, for replays that do not wait; null: the trace's own. */
-  readonly event_ns: number | null;
+  /** Of others, between what is mapped as the process begins and what the trace has mapped. */
+  readonly gap_pages: number;
+  readonly clock: Clock | null;
 }
 
-export const jemalloc_machine: JemallocMachine = { processors: 2, below_pages: 1600, event_ns: null };
+export const jemalloc_machine: JemallocMachine = { processors: 2, below_pages: 1600, gap_pages: 0, clock: null };
 
 interface Thread {
   readonly arena: Arena;
@@ -90,6 +93,7 @@ export class Jemalloc implements Peer {
     const narenas = settingOr(settings, 'narenas');
     this.arenas_max = narenas > 0 ? narenas : machine.processors > 1 ? 4 * machine.processors : 1;
     this.start();
+    this.space.skip(machine.gap_pages);
     this.resident_at_start = this.space.resident_pages;
     this.mapped_at_start = this.space.mapped_pages;
   }
@@ -122,8 +126,8 @@ export class Jemalloc implements Peer {
     touched: number,
     time_ns: number,
   ): void {
-    const { event_ns } = this.machine;
-    this.now_ns = event_ns === null ? time_ns : this.events * event_ns;
+    const { clock } = this.machine;
+    this.now_ns = clock === null ? time_ns : clock.start_ns + this.events * clock.event_ns;
     this.events += 1;
     this.meter.begin();
     if (object >= this.block_of.length) this.widen(object + 1);
@@ -151,10 +155,12 @@ export class Jemalloc implements Peer {
     return { from_bytes: this.startOf(this.block_of[object], usable_bytes), usable_bytes };
   }
 
-  /** What every process has: an arena, the first thread's cache, and one small block that came and went. */
+  /** What every process has: an arena, the first thread's cache, what C++ keeps, and one small block that came and went. */
   private start(): void {
     this.meter.begin();
-    this.free(this.meet(0), this.allocate(this.meet(0), op.malloc, 1, 8, 0), 8);
+    const first = this.meet(0);
+    this.use(this.allocate(first, op.malloc, pool_bytes, usableBytes(pool_bytes), 0), pool_bytes, 1, 1);
+    this.free(first, this.allocate(first, op.malloc, 1, 8, 0), 8);
   }
 
   private allocate(who: Thread, kind: number, size_bytes: number, usable: number, align: number): number {

@@ -21,6 +21,16 @@ export interface Peer {
   ): void;
 }
 
+/**
+ * Time as a replay has it that does not wait where the program did, for models that are held to such a replay. Without
+ * one a model goes by the trace's own time.
+ */
+export interface Clock {
+  /** From the start of the process to the first event. */
+  readonly start_ns: number;
+  readonly event_ns: number;
+}
+
 /** A trace goes beyond what the model holds, so that it says nothing rather than something wrong. */
 export class ModelLimit extends Error {
   override name = 'ModelLimit';

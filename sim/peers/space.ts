@@ -78,6 +78,11 @@ export class Space {
     return from;
   }
 
+  /** Others have so many pages below what is mapped. */
+  skip(pages: number): void {
+    this.lowest -= pages;
+  }
+
   unmap(from: number, pages: number): void {
     this.meter.note(call.munmap, this.forget(from, pages));
     this.mapped_pages -= pages;

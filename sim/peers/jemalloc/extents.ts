@@ -147,8 +147,7 @@ export class Extents {
     this.writeMetadata(1);
     if (this.tree_leaves.has(leaf)) return;
     this.tree_leaves.add(leaf);
-    // The leaf of the first addresses was there before the trace began.
-    if (this.tree_leaves.size > 1) this.space.mapAligned(2 * base_pages, base_pages);
+    this.space.mapAligned(2 * base_pages, base_pages);
   }
 }
 

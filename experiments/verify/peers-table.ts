@@ -1,0 +1,120 @@
+/**
+ * The models of allocators against the real libraries: `npm run verify:peers` replays scenarios and samples under each of
+ * the settings and writes the table of docs/PEERS.md.
+ */
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ModelLimit } from '../../sim/peers/peer.ts';
+import { boundaries_bytes } from '../../sim/spec.ts';
+import { open, SyntheticTrace, writeHak } from '../../traces/index.ts';
+import { markdownTable, writeBetween } from './markers.ts';
+import { type Compared, comparePeer, difference, type PeerComparison } from './peer-check.ts';
+import { peer_settings } from './peer-settings.ts';
+
+/** Events: enough to reach every path, few enough to run under every setting. */
+const scenario_events: Readonly<Record<string, number>> = {
+  vm: 4000,
+  vm4: 4000,
+  churn: 20_000,
+  mir: 20_000,
+  json: 20_000,
+  mixed: 20_000,
+};
+
+const head = [
+  'setting',
+  'trace',
+  'faults',
+  'off by',
+  'mmap',
+  'munmap',
+  'madvise',
+  'calls off by',
+  'peak MiB',
+  'off by',
+];
+
+const { values } = parseArgs({
+  options: {
+    allocator: { type: 'string', default: '' },
+    subject: { type: 'string', default: '' },
+    setting: { type: 'string', default: '' },
+    out: { type: 'string', default: 'docs/PEERS.md' },
+    print: { type: 'boolean', default: false },
+  },
+});
+
+const folder = mkdtempSync(join(tmpdir(), 'hakmem-peers-'));
+process.once('SIGINT', () => {
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(130);
+});
+try {
+  const rows: PeerComparison[] = [];
+  const settings = peer_settings.filter(
+    ({ allocator, name }) => allocator.includes(values.allocator) && name.includes(values.setting),
+  );
+  for (const setting of settings)
+    for (const path of subjects()) {
+      const subject = basename(path, '.hak');
+      try {
+        rows.push(await comparePeer(setting, subject, open(path)));
+      } catch (error) {
+        if (!(error instanceof ModelLimit)) throw error;
+        process.stderr.write(`hakmem: ${setting.allocator} ${setting.name} ${subject}: ${error.message}\n`);
+      }
+      process.stderr.write(`hakmem: ${setting.allocator} ${setting.name} ${subject}\n`);
+    }
+  const text = tables(rows);
+  if (values.print || !writeBetween(values.out, 'peers', text)) process.stdout.write(`${text}\n`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function subjects(): string[] {
+  const generated = Object.entries(scenario_events).map(([name, events]) => {
+    const path = join(folder, `${name}.hak`);
+    const trace = new SyntheticTrace(name, { events, seed: 1, boundaries_bytes });
+    writeHak(path, trace.chunks(), trace.columns, () => trace.origin);
+    return path;
+  });
+  const samples = readdirSync('traces/samples').filter((file) => file.endsWith('.hak'));
+  return [...generated, ...samples.sort().map((file) => join('traces/samples', file))].filter((path) =>
+    basename(path).includes(values.subject),
+  );
+}
+
+/** One table for each allocator and version. */
+function tables(rows: readonly PeerComparison[]): string {
+  const versions = [...new Set(rows.map(({ allocator, version }) => `${allocator} ${version ?? ''}`))];
+  return versions
+    .map((name) => {
+      const own = rows.filter(({ allocator, version }) => `${allocator} ${version ?? ''}` === name);
+      return `### ${name}\n\n${markdownTable(head, own.map(line))}`;
+    })
+    .join('\n\n');
+}
+
+function line(row: PeerComparison): string[] {
+  const { modelled, measured } = row;
+  const both = (what: 'faults' | 'mmap' | 'munmap' | 'madvise'): string => `${modelled[what]} / ${measured[what]}`;
+  const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+  return [
+    row.setting,
+    row.subject,
+    both('faults'),
+    percent(row, 'faults'),
+    both('mmap'),
+    both('munmap'),
+    both('madvise'),
+    percent(row, 'calls'),
+    `${mebibytes(modelled.resident_peak_bytes)} / ${mebibytes(measured.resident_peak_bytes)}`,
+    percent(row, 'resident_peak_bytes'),
+  ];
+}
+
+function percent(row: PeerComparison, what: keyof Compared): string {
+  return `${(100 * difference(row, what)).toFixed(1)} %`;
+}
