@@ -15,8 +15,8 @@ export interface PeerSetting {
   /** As the table names it. */
   readonly name: string;
   readonly env: Readonly<Record<string, string>>;
-  /** The model of it, by the time that the replay took. */
-  model(clock: Clock): Peer;
+  /** The model of it, by the time that the replay took; the replayer starts all threads of the trace before it begins. */
+  model(clock: Clock, threads: number): Peer;
 }
 
 export const compared = ['faults', 'calls', 'resident_peak_bytes'] as const;
@@ -42,11 +42,15 @@ export interface PeerComparison {
 /** Rejects as runReplayer does; throws ModelLimit where the model does not reach. */
 export async function comparePeer(setting: PeerSetting, subject: string, trace: Trace): Promise<PeerComparison> {
   const begin_ns = performance.now() * 1e6;
-  const run = await runReplayer(trace.path, { allocator: setting.allocator, env: setting.env });
+  // A thread that ends gives back what it has: with a second round to come, none ends before the first is counted.
+  const rounds = trace.statistics.threads > 1 ? 2 : 1;
+  const run = await runReplayer(trace.path, { allocator: setting.allocator, env: setting.env, rounds });
   const took_ns = performance.now() * 1e6 - begin_ns;
-  // The rounds leave out what lies between events, such as handing over to another thread, during which time passes, too.
-  const event_ns = Math.max(0, took_ns - start_ns) / Math.max(1, run.trace.events);
-  const model = setting.model({ start_ns, event_ns });
+  const measured = measuredFigures(run);
+  const model = setting.model(
+    clockOf(Math.max(0, took_ns - start_ns) / rounds, run.trace.events, measured),
+    run.trace.threads,
+  );
   const result = replayPeer(trace.chunks(), model, { prices, checkpoint_events: 1000 });
   return {
     allocator: setting.allocator,
@@ -55,8 +59,18 @@ export async function comparePeer(setting: PeerSetting, subject: string, trace: 
     subject,
     events: run.trace.events,
     modelled: modelledFigures(result),
-    measured: measuredFigures(run),
+    measured,
   };
+}
+
+/** A fault costs as much as so many events do, a system call, too. */
+const fault_events = 5;
+const call_events = 20;
+
+/** The rounds leave out what lies between events, such as handing over to another thread, during which time passes, too. */
+function clockOf(took_ns: number, events: number, { faults, calls }: PeerFigures): Clock {
+  const event_ns = took_ns / (events + fault_events * faults + call_events * calls);
+  return { start_ns, event_ns, fault_ns: fault_events * event_ns, call_ns: call_events * event_ns };
 }
 
 /** Roughly what it takes to start a replay and to read its trace. */

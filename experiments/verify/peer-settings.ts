@@ -15,12 +15,13 @@ const jemalloc: readonly JemallocSettings[] = [
   {},
   { dirty_decay_ms: 0 },
   { dirty_decay_ms: -1 },
+  { dirty_decay_ms: 1e9 },
   { dirty_decay_ms: 50 },
   { dirty_decay_ms: 20, muzzy_decay_ms: 20 },
-  { retain: 0 },
-  { oversize_threshold: 0 },
-  { cache_oblivious: 0 },
-  { tcache: 0 },
+  { dirty_decay_ms: 1e9, retain: 0 },
+  { dirty_decay_ms: 1e9, oversize_threshold: 0 },
+  { dirty_decay_ms: 1e9, tcache: 0 },
+  { dirty_decay_ms: 1e9, lg_extent_max_active_fit: 2 },
 ];
 
 export const peer_settings: readonly PeerSetting[] = jemalloc.map(jemallocSetting);
@@ -31,7 +32,12 @@ function jemallocSetting(settings: JemallocSettings): PeerSetting {
     allocator: 'jemalloc',
     name: value === '' ? 'defaults' : value,
     env: value === '' ? {} : { [name]: value },
-    model: (clock) => new Jemalloc(settings, { ...jemalloc_machine, gap_pages: replayer_pages, clock }, touch),
+    model: (clock, threads) =>
+      new Jemalloc(
+        settings,
+        { ...jemalloc_machine, gap_pages: replayer_pages, threads_before: threads - 1, clock },
+        touch,
+      ),
   };
 }
 

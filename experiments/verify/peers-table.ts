@@ -17,10 +17,10 @@ import { peer_settings } from './peer-settings.ts';
 const scenario_events: Readonly<Record<string, number>> = {
   vm: 4000,
   vm4: 4000,
-  churn: 20_000,
-  mir: 20_000,
-  json: 20_000,
-  mixed: 20_000,
+  churn: 2000,
+  mir: 10_000,
+  json: 10_000,
+  mixed: 10_000,
 };
 
 const head = [

@@ -7,11 +7,11 @@ import { mix32 } from '../decide/digest.ts';
 import { pagesOf, touchedPages } from '../kernel/touch.ts';
 import { Arena, type ArenaRules, extentOf, regions_max, Slabs, startOf } from './jemalloc/arena.ts';
 import { alignedBytes, classOf, large_min_bytes, small_max_bytes, usableBytes } from './jemalloc/classes.ts';
-import { base_pages, Extents } from './jemalloc/extents.ts';
-import { type JemallocSettings, settingOr } from './jemalloc/settings.ts';
+import { base_pages, Extents, pad_pages } from './jemalloc/extents.ts';
+import { type JemallocSettings, jemalloc_settings, settingOr } from './jemalloc/settings.ts';
 import { cacheBytes, ThreadCache } from './jemalloc/thread-cache.ts';
 import { Meter, path } from './meter.ts';
-import type { Clock, Peer } from './peer.ts';
+import { type Clock, type Peer, Stopwatch } from './peer.ts';
 import { Space } from './space.ts';
 
 const page_bytes = 4096;
@@ -28,8 +28,10 @@ const waits: readonly number[] = [
 ];
 /** libstdc++, which the library is linked with, keeps so much for exceptions thrown when memory is out. */
 const pool_bytes = 72_704;
+/** The class of the vector that the C library asks for as it starts a thread. */
+const vector_bytes = 320;
 /** Pages that a new arena, and a new thread's own storage, write besides its first extents. */
-const arena_pages = 12;
+const arena_pages = 24;
 
 export interface JemallocMachine {
   readonly processors: number;
@@ -37,10 +39,18 @@ export interface JemallocMachine {
   readonly below_pages: number;
   /** Of others, between what is mapped as the process begins and what the trace has mapped. */
   readonly gap_pages: number;
+  /** Threads that were started before the trace, each with a block for its thread-local storage. */
+  readonly threads_before: number;
   readonly clock: Clock | null;
 }
 
-export const jemalloc_machine: JemallocMachine = { processors: 2, below_pages: 1600, gap_pages: 0, clock: null };
+export const jemalloc_machine: JemallocMachine = {
+  processors: 2,
+  below_pages: 1600,
+  gap_pages: 0,
+  threads_before: 0,
+  clock: null,
+};
 
 interface Thread {
   readonly arena: Arena;
@@ -54,7 +64,6 @@ export class Jemalloc implements Peer {
   private readonly extents: Extents;
   private readonly slabs = new Slabs();
   private readonly settings: JemallocSettings;
-  private readonly machine: JemallocMachine;
   private readonly touch: number;
   private readonly rules: ArenaRules;
   private readonly oversize_bytes: number;
@@ -62,6 +71,8 @@ export class Jemalloc implements Peer {
   private readonly arenas: Arena[] = [];
   private readonly threads: (Thread | undefined)[] = [];
   private threads_met = 0;
+  private readonly main: Thread;
+  private main_is_free = true;
   private huge_arena: Arena | null = null;
   private readonly resident_at_start: number;
   private readonly mapped_at_start: number;
@@ -71,16 +82,15 @@ export class Jemalloc implements Peer {
   private readonly offset_of: number[] = [];
   private draws = 0;
   private now_ns = 0;
-  private events = 0;
+  private readonly stopwatch: Stopwatch | null;
   private last_placed = 0;
 
   constructor(settings: JemallocSettings, machine: JemallocMachine, touch: number) {
     this.settings = settings;
-    this.machine = machine;
+    this.stopwatch = machine.clock === null ? null : new Stopwatch(machine.clock);
     this.touch = touch;
     this.space = new Space(this.meter, machine.below_pages);
-    const padded = settingOr(settings, 'cache_oblivious') > 0;
-    this.extents = new Extents(this.space, padded ? 1 : 0);
+    this.extents = new Extents(this.space);
     const threshold = settingOr(settings, 'oversize_threshold');
     this.oversize_bytes = threshold < large_min_bytes ? Number.POSITIVE_INFINITY : threshold;
     this.rules = {
@@ -92,7 +102,8 @@ export class Jemalloc implements Peer {
     };
     const narenas = settingOr(settings, 'narenas');
     this.arenas_max = narenas > 0 ? narenas : machine.processors > 1 ? 4 * machine.processors : 1;
-    this.start();
+    this.main = this.makeThread();
+    this.start(machine.threads_before);
     this.space.skip(machine.gap_pages);
     this.resident_at_start = this.space.resident_pages;
     this.mapped_at_start = this.space.mapped_pages;
@@ -126,9 +137,7 @@ export class Jemalloc implements Peer {
     touched: number,
     time_ns: number,
   ): void {
-    const { clock } = this.machine;
-    this.now_ns = clock === null ? time_ns : clock.start_ns + this.events * clock.event_ns;
-    this.events += 1;
+    this.now_ns = this.stopwatch === null ? time_ns : this.stopwatch.next(this.meter);
     this.meter.begin();
     if (object >= this.block_of.length) this.widen(object + 1);
     const who = this.threads[thread] ?? this.meet(thread);
@@ -156,10 +165,11 @@ export class Jemalloc implements Peer {
   }
 
   /** What every process has: an arena, the first thread's cache, what C++ keeps, and one small block that came and went. */
-  private start(): void {
+  private start(threads_before: number): void {
     this.meter.begin();
-    const first = this.meet(0);
+    const first = this.main;
     this.use(this.allocate(first, op.malloc, pool_bytes, usableBytes(pool_bytes), 0), pool_bytes, 1, 1);
+    for (let at = 0; at < threads_before; at += 1) this.allocate(first, op.calloc, vector_bytes, vector_bytes, 0);
     this.free(first, this.allocate(first, op.malloc, 1, 8, 0), 8);
   }
 
@@ -205,10 +215,9 @@ export class Jemalloc implements Peer {
   }
 
   private takeLarge(who: Thread, arena: Arena, usable: number, align: number, clears: boolean): number {
-    const { extents } = this;
-    const extent = arena.take(usable / page_bytes + extents.pad_pages, Math.max(1, align / page_bytes), clears);
+    const extent = arena.take(usable / page_bytes + pad_pages, Math.max(1, align / page_bytes), clears);
     const lines = align >= page_bytes ? 1 : page_bytes / Math.max(line_bytes, align);
-    this.offset_of[extent] = extents.pad_pages === 0 ? 0 : (this.draw() % lines) * (page_bytes / lines);
+    this.offset_of[extent] = (this.draw() % lines) * (page_bytes / lines);
     this.tick(who, arena, 1);
     return extent * regions_max;
   }
@@ -232,7 +241,7 @@ export class Jemalloc implements Peer {
 
   private resize(who: Thread, arena: Arena, block: number, old_usable: number, usable: number): boolean {
     const extent = extentOf(block);
-    if (usable < old_usable) arena.shrink(extent, usable / page_bytes + this.extents.pad_pages);
+    if (usable < old_usable) arena.shrink(extent, usable / page_bytes + pad_pages);
     else if (!arena.extend(extent, (usable - old_usable) / page_bytes)) return false;
     this.tick(who, arena, 1);
     return true;
@@ -317,12 +326,20 @@ export class Jemalloc implements Peer {
     return this.huge_arena;
   }
 
+  /** The thread of the first event is the one that the process began with. */
   private meet(thread: number): Thread {
-    const met = this.threads[thread];
-    if (met !== undefined) return met;
+    const who = this.main_is_free ? this.main : this.makeThread();
+    this.main_is_free = false;
+    this.threads[thread] = who;
+    return who;
+  }
+
+  private makeThread(): Thread {
     const shared = this.arenas.filter((arena) => arena !== this.huge_arena);
     const arena =
-      shared.length < this.arenas_max ? this.makeArena(this.rules) : shared[this.threads_met % this.arenas_max];
+      shared.length < this.arenas_max
+        ? this.makeArena(this.rulesOf(shared.length))
+        : shared[this.threads_met % this.arenas_max];
     this.threads_met += 1;
     const largest_bytes = 2 ** settingOr(this.settings, 'lg_tcache_max');
     const below = {
@@ -331,14 +348,20 @@ export class Jemalloc implements Peer {
     };
     const caches = settingOr(this.settings, 'tcache') > 0;
     const who: Thread = { arena, cache: caches ? new ThreadCache(below, largest_bytes) : null, ticks: ticks_a_look };
-    this.threads[thread] = who;
     if (caches) {
       const usable = alignedBytes(cacheBytes(largest_bytes), page_bytes);
-      const pages = usable / page_bytes + this.extents.pad_pages;
+      const pages = usable / page_bytes + pad_pages;
       const extent = this.arenas[0].take(pages, 1, true);
       this.space.writeAll(this.extents.base[extent], 1);
     }
     return who;
+  }
+
+  /** The first arena is made before the library has read what its threshold for oversize is. */
+  private rulesOf(arena: number): ArenaRules {
+    return arena > 0
+      ? this.rules
+      : { ...this.rules, oversize_pages: jemalloc_settings.oversize_threshold.value / page_bytes };
   }
 
   private makeArena(rules: ArenaRules): Arena {

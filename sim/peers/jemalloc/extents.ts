@@ -17,6 +17,8 @@ const tree_page_covers = 512;
 /** And is mapped whole for each GiB. */
 const tree_leaf_covers = 2 ** 18;
 export const base_pages = 512;
+/** Large blocks have a page more than they need, so that they may begin anywhere in their first one. */
+export const pad_pages = 1;
 
 export class Extents {
   /** First page, pages, the order in which its mapping was made. */
@@ -35,8 +37,6 @@ export class Extents {
   /** Pages of metadata written so far. */
   metadata_pages = 0;
   readonly space: Space;
-  /** Large blocks have a page more than they need. */
-  readonly pad_pages: number;
   private readonly starting = new Map<number, number>();
   private readonly ending = new Map<number, number>();
   private readonly unused: number[] = [];
@@ -44,9 +44,8 @@ export class Extents {
   private readonly tree_leaves = new Set<number>();
   private records = 0;
 
-  constructor(space: Space, pad_pages: number) {
+  constructor(space: Space) {
     this.space = space;
-    this.pad_pages = pad_pages;
   }
 
   make(base: number, pages: number, serial: number, arena: number, head: boolean): number {
@@ -246,7 +245,7 @@ export class ExtentCache {
     for (let at = this.classFrom(pages); at < bins.length; at += 1) {
       const bin = bins[at];
       if (bin === undefined || bin.length === 0) continue;
-      if (max_fit_log2 < 63 && Math.floor(pageClassPages(at) / 2 ** max_fit_log2) > pages) break;
+      if (pageClassPages(at) > pages * 2 ** max_fit_log2) break;
       const first = bin[bin.length - 1];
       if (best === none || before(extents, first, best)) best = first;
     }
@@ -268,15 +267,14 @@ export class ExtentCache {
 
   /** Bins hold sizes from their class up to the next: the first whose every extent is large enough. */
   private classFrom(pages: number): number {
-    const { pad_pages } = this.extents;
-    const floor = quantized(pages, pad_pages);
+    const floor = quantized(pages);
     return floor < pages
       ? pageClassOf(pageClassPages(pageClassOf(floor - pad_pages + 1)) + pad_pages)
       : pageClassOf(floor);
   }
 
   private binOf(pages: number): number[] {
-    const at = pageClassOf(quantized(pages, this.extents.pad_pages));
+    const at = pageClassOf(quantized(pages));
     while (this.bins.length <= at) this.bins.push([]);
     return this.bins[at];
   }
@@ -299,7 +297,7 @@ function before({ serial, base }: Extents, a: number, b: number): boolean {
 }
 
 /** The largest size of an extent for a whole class that is not above `pages`. */
-function quantized(pages: number, pad_pages: number): number {
+function quantized(pages: number): number {
   const index = pageClassOf(pages - pad_pages + 1);
   return index === 0 ? pages : pageClassPages(index - 1) + pad_pages;
 }

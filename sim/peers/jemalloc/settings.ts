@@ -1,6 +1,7 @@
 /**
  * Settings of jemalloc that the model follows, as MALLOC_CONF names them, and what they default to (jemalloc 5.3.0 as
- * Debian builds it). What is not set is left to the library. `thp` is not among them: the model has no huge pages.
+ * Debian builds it). What is not set is left to the library. `thp` is not among them, the
+ * model has no huge pages; nor is `cache_oblivious`, which 5.3.0 does not read.
  */
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -11,7 +12,6 @@ export interface JemallocSettings {
   readonly oversize_threshold?: number;
   readonly narenas?: number;
   readonly retain?: number;
-  readonly cache_oblivious?: number;
   readonly lg_extent_max_active_fit?: number;
   readonly tcache?: number;
   readonly lg_tcache_max?: number;
@@ -52,13 +52,6 @@ export const jemalloc_settings: Readonly<Record<JemallocSetting, Described>> = {
   ),
   narenas: described('count', 0, 0, 4095, 'arenas that threads share; 0: four for each processor'),
   retain: described('switch', 1, 0, 1, 'addresses are kept when pages go, and grow by ever larger steps; 0: unmapped'),
-  cache_oblivious: described(
-    'switch',
-    1,
-    0,
-    1,
-    'large blocks begin anywhere in their first page, and have a page more for it',
-  ),
   lg_extent_max_active_fit: described(
     'power of two',
     6,
