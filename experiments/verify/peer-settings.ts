@@ -3,6 +3,8 @@
 import { touchIndex } from '../../sim/kernel/touch.ts';
 import { type JemallocSettings, mallocConfText } from '../../sim/peers/jemalloc/settings.ts';
 import { Jemalloc, jemalloc_machine } from '../../sim/peers/jemalloc.ts';
+import { type MimallocSettings, mimallocEnv, mimallocText } from '../../sim/peers/mimalloc/settings.ts';
+import { Mimalloc, mimalloc_machine } from '../../sim/peers/mimalloc.ts';
 import type { TouchModel } from '../../sim/spec.ts';
 import type { PeerSetting } from './peer-check.ts';
 
@@ -24,7 +26,30 @@ const jemalloc: readonly JemallocSettings[] = [
   { dirty_decay_ms: 1e9, lg_extent_max_active_fit: 2 },
 ];
 
-export const peer_settings: readonly PeerSetting[] = jemalloc.map(jemallocSetting);
+const mimalloc: readonly MimallocSettings[] = [
+  {},
+  { decommit_delay: 0, segment_decommit_delay: 0 },
+  { decommit_delay: 1e6, segment_decommit_delay: 1e6 },
+  { allow_decommit: 0 },
+  { allow_decommit: 0, eager_commit: 0 },
+  { allow_decommit: 0, page_reset: 1 },
+];
+
+export const peer_settings: readonly PeerSetting[] = [
+  ...jemalloc.map(jemallocSetting),
+  ...mimalloc.map(mimallocSetting),
+];
+
+function mimallocSetting(settings: MimallocSettings): PeerSetting {
+  const text = mimallocText(settings);
+  return {
+    allocator: 'mimalloc',
+    name: text === '' ? 'defaults' : text,
+    env: mimallocEnv(settings),
+    model: (clock, threads) =>
+      new Mimalloc(settings, { ...mimalloc_machine, threads_before: threads - 1, clock }, touch),
+  };
+}
 
 function jemallocSetting(settings: JemallocSettings): PeerSetting {
   const [name, value] = parts(mallocConfText(settings));

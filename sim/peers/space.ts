@@ -60,16 +60,12 @@ export class Space {
     return false;
   }
 
-  /** As allocators map what must be aligned to more than a page: as it comes, else larger, and both ends cut off. */
-  mapAligned(pages: number, align: number): number {
+  /** As allocators map what must be aligned to more than a page: as it comes, else larger by `spare`, and both ends cut off. */
+  mapAligned(pages: number, align: number, spare = align - 1): number {
     const first = this.map(pages);
     if (first % align === 0) return first;
     this.unmap(first, pages);
-    return this.mapTrimmed(pages, align);
-  }
-
-  mapTrimmed(pages: number, align: number): number {
-    const whole = pages + align - 1;
+    const whole = pages + spare;
     const at = this.map(whole);
     const from = Math.ceil(at / align) * align;
     if (from > at) this.unmap(at, from - at);
