@@ -10,6 +10,9 @@ import type { PeerSetting } from './peer-check.ts';
 
 const touch = touchIndex('recorded' satisfies TouchModel);
 
+/** Seeds of the model where the library draws when it looks at the clock. */
+const chances = 5;
+
 /** The replayer reserves 64 GiB to read the trace into. */
 const replayer_pages = 2 ** 24;
 
@@ -46,6 +49,7 @@ function mimallocSetting(settings: MimallocSettings): PeerSetting {
     allocator: 'mimalloc',
     name: text === '' ? 'defaults' : text,
     env: mimallocEnv(settings),
+    chances: 1,
     model: (clock, threads) =>
       new Mimalloc(settings, { ...mimalloc_machine, threads_before: threads - 1, clock }, touch),
   };
@@ -57,13 +61,19 @@ function jemallocSetting(settings: JemallocSettings): PeerSetting {
     allocator: 'jemalloc',
     name: value === '' ? 'defaults' : value,
     env: value === '' ? {} : { [name]: value },
-    model: (clock, threads) =>
+    chances: decays(settings) ? chances : 1,
+    model: (clock, threads, seed) =>
       new Jemalloc(
         settings,
-        { ...jemalloc_machine, gap_pages: replayer_pages, threads_before: threads - 1, clock },
+        { ...jemalloc_machine, gap_pages: replayer_pages, threads_before: threads - 1, seed, clock },
         touch,
       ),
   };
+}
+
+/** Whether a decay ends within a replay. */
+function decays({ dirty_decay_ms = 10_000 }: JemallocSettings): boolean {
+  return dirty_decay_ms > 0 && dirty_decay_ms < 1e6;
 }
 
 /** Of "NAME=VALUE". */

@@ -11,7 +11,7 @@ import { base_pages, Extents, pad_pages } from './jemalloc/extents.ts';
 import { type JemallocSettings, jemalloc_settings, settingOr } from './jemalloc/settings.ts';
 import { cacheBytes, ThreadCache } from './jemalloc/thread-cache.ts';
 import { Meter, path } from './meter.ts';
-import { type Clock, type Peer, Stopwatch } from './peer.ts';
+import type { Clock, Peer } from './peer.ts';
 import { Space } from './space.ts';
 
 const page_bytes = 4096;
@@ -41,6 +41,8 @@ export interface JemallocMachine {
   readonly gap_pages: number;
   /** Threads that were started before the trace, each with a block for its thread-local storage. */
   readonly threads_before: number;
+  /** Of the library's own chance: where blocks begin in their first page, and when a thread looks at the clock. */
+  readonly seed: number;
   readonly clock: Clock | null;
 }
 
@@ -49,6 +51,7 @@ export const jemalloc_machine: JemallocMachine = {
   below_pages: 1600,
   gap_pages: 0,
   threads_before: 0,
+  seed: 1,
   clock: null,
 };
 
@@ -80,14 +83,16 @@ export class Jemalloc implements Peer {
   private usable_of = new Float64Array(1024);
   /** Of large blocks: how far into its first page. */
   private readonly offset_of: number[] = [];
-  private draws = 0;
+  private draws: number;
   private now_ns = 0;
-  private readonly stopwatch: Stopwatch | null;
+  private readonly clock: Clock | null;
+  private events = 1;
   private last_placed = 0;
 
   constructor(settings: JemallocSettings, machine: JemallocMachine, touch: number) {
     this.settings = settings;
-    this.stopwatch = machine.clock === null ? null : new Stopwatch(machine.clock);
+    this.clock = machine.clock;
+    this.draws = mix32(machine.seed);
     this.touch = touch;
     this.space = new Space(this.meter, machine.below_pages);
     this.extents = new Extents(this.space);
@@ -137,7 +142,8 @@ export class Jemalloc implements Peer {
     touched: number,
     time_ns: number,
   ): void {
-    this.now_ns = this.stopwatch === null ? time_ns : this.stopwatch.next(this.meter);
+    this.now_ns = this.clock === null ? time_ns : this.clock.start_ns + this.events * this.clock.event_ns;
+    this.events += 1;
     this.meter.begin();
     if (object >= this.block_of.length) this.widen(object + 1);
     const who = this.threads[thread] ?? this.meet(thread);

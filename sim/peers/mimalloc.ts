@@ -8,7 +8,7 @@ import { call, Meter } from './meter.ts';
 import { type Block, Heap, startOf } from './mimalloc/heap.ts';
 import { Segments } from './mimalloc/segments.ts';
 import { type MimallocSettings, settingOr } from './mimalloc/settings.ts';
-import { type Clock, ModelLimit, type Peer, Stopwatch } from './peer.ts';
+import { type Clock, ModelLimit, type Peer } from './peer.ts';
 import { Space } from './space.ts';
 
 const page_bytes = 4096;
@@ -44,7 +44,8 @@ export class Mimalloc implements Peer {
   private readonly segments: Segments;
   private readonly settings: MimallocSettings;
   private readonly touch: number;
-  private readonly stopwatch: Stopwatch | null;
+  private readonly clock: Clock | null;
+  private events = 1;
   private readonly heaps: (Heap | undefined)[] = [];
   private heap_count = 0;
   private readonly main: Heap;
@@ -57,7 +58,7 @@ export class Mimalloc implements Peer {
   constructor(settings: MimallocSettings, machine: MimallocMachine, touch: number) {
     this.settings = settings;
     this.touch = touch;
-    this.stopwatch = machine.clock === null ? null : new Stopwatch(machine.clock);
+    this.clock = machine.clock;
     this.space = new Space(this.meter, machine.below_pages);
     this.segments = new Segments(this.space, this.meter, settings, hint_page);
     this.meter.begin();
@@ -91,7 +92,8 @@ export class Mimalloc implements Peer {
     touched: number,
     time_ns: number,
   ): void {
-    const now_ns = this.stopwatch === null ? time_ns : this.stopwatch.next(this.meter);
+    const now_ns = this.clock === null ? time_ns : this.clock.start_ns + this.events * this.clock.event_ns;
+    this.events += 1;
     this.segments.now_ms = Math.floor(now_ns / 1e6);
     this.meter.begin();
     const heap = this.heaps[thread] ?? this.meet(thread);

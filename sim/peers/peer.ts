@@ -21,38 +21,13 @@ export interface Peer {
   ): void;
 }
 
-/**
- * Time as a replay has it that does not wait where the program did, for models that are held to such a replay. Without
- * one a model goes by the trace's own time.
- */
+/** Time that passes with events alone, for models that are held to such a replay. Without one they go by the trace's own. */
 export interface Clock {
-  /** From the start of the process to the first event. */
   readonly start_ns: number;
-  /** What an event takes, and beyond that each of its faults and system calls. */
   readonly event_ns: number;
-  readonly fault_ns: number;
-  readonly call_ns: number;
 }
 
 /** A trace goes beyond what the model holds, so that it says nothing rather than something wrong. */
 export class ModelLimit extends Error {
   override name = 'ModelLimit';
-}
-
-/** Goes by a clock, event for event. */
-export class Stopwatch {
-  private readonly clock: Clock;
-  private now_ns: number;
-
-  constructor(clock: Clock) {
-    this.clock = clock;
-    this.now_ns = clock.start_ns;
-  }
-
-  /** When the next event begins; `meter` says what the last one took. */
-  next(meter: Meter): number {
-    const { event_ns, fault_ns, call_ns } = this.clock;
-    this.now_ns += event_ns + (meter.faults + meter.zero_faults) * fault_ns + meter.calls * call_ns;
-    return this.now_ns;
-  }
 }

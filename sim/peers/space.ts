@@ -11,7 +11,7 @@ const resident = 2;
 
 const part_shift = 12;
 const part_pages = 1 << part_shift;
-/** 4 TiB. The array of parts has a place for each; a part costs memory only where one of its pages was used. */
+/** 4 TiB. A part costs memory only where one of its pages was used. */
 const top_page = 2 ** 30;
 /** Mappings of a multiple of this are placed at a multiple of it (mm/mmap.c since Linux 6.7). */
 const huge_pages = 512;
@@ -20,7 +20,9 @@ export class Space {
   resident_pages = 0;
   mapped_pages = 0;
   private readonly meter: Meter;
-  private readonly parts: (Uint8Array | undefined)[] = new Array(top_page / part_pages);
+  private readonly parts = new Map<number, Uint8Array>();
+  private part_at = -1;
+  private part: Uint8Array = new Uint8Array(0);
   /** Unmapped stretches between mappings, the highest first; below `lowest` all is free. */
   private readonly hole_from: number[] = [];
   private readonly hole_to: number[] = [];
@@ -129,7 +131,7 @@ export class Space {
   count(from: number, pages: number): number {
     let found = 0;
     for (let page = from; page < from + pages; page += 1)
-      if (this.parts[page >>> part_shift]?.[page % part_pages] === resident) found += 1;
+      if (this.parts.get(page >>> part_shift)?.[page % part_pages] === resident) found += 1;
     return found;
   }
 
@@ -137,7 +139,7 @@ export class Space {
     let gone = 0;
     for (let page = from; page < from + pages; ) {
       const end = Math.min(from + pages, (Math.floor(page / part_pages) + 1) * part_pages);
-      const part = this.parts[page >>> part_shift];
+      const part = this.parts.get(page >>> part_shift);
       if (part !== undefined)
         for (let at = page; at < end; at += 1) {
           if (part[at % part_pages] === resident) gone += 1;
@@ -151,11 +153,14 @@ export class Space {
 
   private partOf(page: number): Uint8Array {
     const at = page >>> part_shift;
-    let part = this.parts[at];
+    if (at === this.part_at) return this.part;
+    let part = this.parts.get(at);
     if (part === undefined) {
       part = new Uint8Array(part_pages);
-      this.parts[at] = part;
+      this.parts.set(at, part);
     }
+    this.part_at = at;
+    this.part = part;
     return part;
   }
 

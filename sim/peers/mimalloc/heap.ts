@@ -128,16 +128,18 @@ export class Heap {
     }
     this.collectRetired();
     const block_bytes = binBytes(bin);
-    const page = this.make(block_bytes, block_bytes <= small_max_bytes ? slice_bytes : medium_page_bytes, block_bytes);
+    const page = this.make(block_bytes, block_bytes <= small_max_bytes ? slice_bytes : medium_page_bytes);
     queue.unshift(page);
     return page;
   }
 
+  /** Its one block has the whole page. */
   private makeLarge(size_bytes: number): Page {
     const block_bytes = goodBytes(size_bytes);
     if (block_bytes > large_max_bytes) return this.makeHuge(block_bytes);
     const step = block_bytes > medium_page_bytes ? medium_page_bytes : slice_bytes;
-    return this.make(block_bytes, Math.ceil(block_bytes / step) * step, block_bytes);
+    const bytes = Math.ceil(block_bytes / step) * step;
+    return this.make(bytes, bytes);
   }
 
   private makeHuge(size_bytes: number): Page {
@@ -147,7 +149,7 @@ export class Heap {
     return this.begin(segment, 1, bytes, bytes);
   }
 
-  private make(block_bytes: number, bytes: number, required: number): Page {
+  private make(block_bytes: number, bytes: number): Page {
     const slices = bytes / slice_bytes;
     let span = this.segments.find(slices, this.spans);
     if (span === null) {
@@ -155,7 +157,7 @@ export class Heap {
       this.made += 1;
       span = this.segments.find(slices, this.spans);
     }
-    if (span === null) throw new Error(`a new segment has no room for ${required} bytes`);
+    if (span === null) throw new Error(`a new segment has no room for ${bytes} bytes`);
     this.segments.giveBackWaiting(span.segment, false);
     return this.begin(span.segment, span.at, block_bytes, bytes);
   }
