@@ -1,8 +1,8 @@
 /**
  * The models of allocators against the real libraries: `npm run verify:peers` replays scenarios and samples under each of
- * the settings and writes the table of docs/PEERS.md.
+ * the settings and writes the table of docs/PEERS.md. Interrupted, it goes on where it stopped.
  */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,7 @@ import {
   difference,
   makeEventClock,
   type PeerComparison,
+  type PeerSetting,
   withinChance,
 } from './peer-check.ts';
 import { peer_settings } from './peer-settings.ts';
@@ -52,6 +53,7 @@ const { values } = parseArgs({
     subject: { type: 'string', default: '' },
     setting: { type: 'string', default: '' },
     out: { type: 'string', default: 'docs/PEERS.md' },
+    state: { type: 'string', default: 'peers-state.log' },
     print: { type: 'boolean', default: false },
   },
 });
@@ -63,15 +65,18 @@ process.once('SIGINT', () => {
 });
 try {
   const clock = makeEventClock(folder);
-  const rows: PeerComparison[] = [];
+  const rows = before();
   const settings = peer_settings.filter(
     ({ allocator, name }) => allocator.includes(values.allocator) && name.includes(values.setting),
   );
   for (const setting of settings)
     for (const path of subjects()) {
       const subject = basename(path, '.hak');
+      if (rows.some((row) => isOf(row, setting, subject))) continue;
       try {
-        rows.push(await comparePeer(setting, subject, open(path), clock));
+        const row = await comparePeer(setting, subject, open(path), clock);
+        rows.push(row);
+        writeFileSync(values.state, `${JSON.stringify(row)}\n`, { flag: 'a' });
       } catch (error) {
         if (!(error instanceof ModelLimit)) throw error;
         process.stderr.write(`hakmem: ${setting.allocator} ${setting.name} ${subject}: ${error.message}\n`);
@@ -79,9 +84,21 @@ try {
       process.stderr.write(`hakmem: ${setting.allocator} ${setting.name} ${subject}\n`);
     }
   const text = tables(rows);
+  rmSync(values.state, { force: true });
   if (values.print || !writeBetween(values.out, 'peers', text)) process.stdout.write(`${text}\n`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What an earlier run came to before it was interrupted. */
+function before(): PeerComparison[] {
+  if (!existsSync(values.state)) return [];
+  const lines = readFileSync(values.state, 'utf8').split('\n');
+  return lines.filter((text) => text !== '').map((text) => JSON.parse(text) as PeerComparison);
+}
+
+function isOf(row: PeerComparison, { allocator, name }: PeerSetting, subject: string): boolean {
+  return row.allocator === allocator && row.setting === name && row.subject === subject;
 }
 
 function subjects(): string[] {
