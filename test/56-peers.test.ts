@@ -275,12 +275,12 @@ describe('settings', () => {
     );
   });
 
-  test('a model holds for large blocks alone, and jemalloc by the clock only where chance evens out', () => {
-    const large = { smallest_bytes: 64 * KiB, events: 10_000, threads: 1, aligned_max_bytes: 0 };
+  test('a model holds for large blocks alone, and jemalloc not where a decay comes to something within the trace', () => {
+    const large = { smallest_bytes: 64 * KiB, duration_ms: 1001, aligned_max_bytes: 0 };
     expect(holdsAll(jemallocHolds({ dirty_decay_ms: 0 }, large))).toBe(true);
     expect(holdsAll(jemallocHolds({ dirty_decay_ms: 0 }, { ...large, smallest_bytes: 64 * KiB - 1 }))).toBe(false);
     expect(holdsAll(jemallocHolds({}, large))).toBe(false);
-    expect(holdsAll(jemallocHolds({}, { ...large, events: 100_000 }))).toBe(true);
+    expect(holdsAll(jemallocHolds({}, { ...large, duration_ms: 1000 }))).toBe(true);
     expect(holdsAll(mimallocHolds(large))).toBe(true);
     expect(holdsAll(mimallocHolds({ ...large, aligned_max_bytes: 32 * MiB }))).toBe(false);
   });

@@ -10,8 +10,7 @@ export const peer_large_bytes = 64 * 1024;
 /** What of a trace decides it. */
 export interface PeerSubject {
   readonly smallest_bytes: number;
-  readonly events: number;
-  readonly threads: number;
+  readonly duration_ms: number;
   readonly aligned_max_bytes: number;
 }
 
@@ -21,14 +20,11 @@ export interface Hold {
   readonly why: string;
 }
 
-/** Looks at the clock that it takes for chance to even out; the library makes about one in a thousand calls. */
-const looks_min = 100;
-const calls_a_look = 1000;
+/** In a tenth of a decay less than a hundredth of what was freed is due. */
+const of_decay = 0.1;
 
 export function jemallocHolds(settings: JemallocSettings, subject: PeerSubject): readonly Hold[] {
   const dirty_ms = jemallocSettingOr(settings, 'dirty_decay_ms');
-  const by_clock = dirty_ms > 0;
-  const looks = subject.events / calls_a_look / Math.max(1, subject.threads);
   return [
     {
       name: 'large blocks',
@@ -37,8 +33,8 @@ export function jemallocHolds(settings: JemallocSettings, subject: PeerSubject):
     },
     {
       name: 'clock',
-      holds: !by_clock || looks >= looks_min,
-      why: `with a decay above 0 a thread draws when it looks at the clock, about once in ${calls_a_look} calls: fewer than ${looks_min} looks are chance`,
+      holds: dirty_ms <= 0 || subject.duration_ms <= of_decay * dirty_ms,
+      why: 'the library draws when it looks at the clock, about once in a thousand calls: what a decay gives back within the trace is chance',
     },
   ];
 }
