@@ -32,6 +32,11 @@ export function jemallocHolds(settings: JemallocSettings, subject: PeerSubject):
       why: `blocks below ${peer_large_bytes} bytes go through slabs and caches of threads, which are followed but not promised`,
     },
     {
+      name: 'retain',
+      holds: jemallocSettingOr(settings, 'retain') > 0,
+      why: 'without it addresses go back, and which extents lie side by side depends on what else the process has mapped',
+    },
+    {
       name: 'clock',
       holds: dirty_ms <= 0 || subject.duration_ms <= of_decay * dirty_ms,
       why: 'the library draws when it looks at the clock, about once in a thousand calls: what a decay gives back within the trace is chance',

@@ -92,7 +92,7 @@ export class Segments {
     // A table that is not known to be zeros is cleared whole.
     if (!segment.fresh) this.writeTable(segment, 0, Math.min(segment_slices, segment.count.length));
     segment.fresh = false;
-    segment.used = 0;
+    if (!huge) this.ensureCommitted(segment, 0, 1);
     this.occupy(segment, 0, 1);
     segment.used = 0;
     if (huge) this.occupy(segment, 1, slices);
@@ -289,7 +289,7 @@ export class Segments {
   }
 
   private ensureCommitted(segment: Segment, at: number, slices: number): void {
-    const from = Math.max(1, Math.floor(at / commit_slices) * commit_slices);
+    const from = Math.max(Math.min(at, 1), Math.floor(at / commit_slices) * commit_slices);
     const end = Math.min(segment_slices, Math.ceil((at + slices) / commit_slices) * commit_slices);
     if (segment.committed.indexOf(0) < 0 && segment.waiting_slices === 0) return;
     let lacks = false;
