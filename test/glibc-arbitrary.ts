@@ -123,11 +123,13 @@ export function chunksOf(drawn: GlibcCase): Chunk[] {
   const live: { name: number; bytes: number }[] = [];
   let live_bytes = 0;
   let next_name = 1;
+  const met = new Set([0]);
   builder.allocate(op.malloc, 0, 24);
   for (const intent of intents) {
     const wanted = familiar[intent.familiar] ?? intent.size_bytes;
     const size_bytes = wanted <= size_max ? wanted : wanted % size_max;
     const thread = intent.thread % threads;
+    met.add(thread);
     const touched_pages =
       intent.touched_pages === limits.unknown
         ? limits.unknown
@@ -151,6 +153,7 @@ export function chunksOf(drawn: GlibcCase): Chunk[] {
       next_name += 1;
     }
   }
-  for (let thread = threads - 1; thread >= 0; thread -= 1) builder.reallocate(0, 0, 24, { thread, touched_pages: 0 });
+  for (const thread of [...met].sort((one, other) => other - one))
+    builder.reallocate(0, 0, 24, { thread, touched_pages: 0 });
   return [...builder.drain(), ...builder.finish()];
 }

@@ -141,7 +141,8 @@ class Tally {
     this.bound = bound;
   }
 
-  add(settings: GlibcSettings, { model, real, first_difference, misplaced }: GlibcBeside): void {
+  add(settings: GlibcSettings, found: GlibcBeside): void {
+    const { model, real, first_difference, compared_events, misplaced } = found;
     const [round] = real.rounds;
     const counted = round.syscalls;
     if (counted === null)
@@ -149,7 +150,7 @@ class Tally {
     const faults_error = relative(model.faults, round.faults);
     const call_errors = calls.map((name) => [name, relative(model.syscalls[name], counted[name])] as const);
     const off = call_errors.filter(([, error]) => error > 0);
-    this.events += model.events;
+    this.events += compared_events;
     this.misplaced += misplaced;
     this.faults_error = Math.max(this.faults_error, faults_error);
     for (const [name, error] of call_errors) this.calls_error[name] = Math.max(this.calls_error[name], error);
