@@ -153,7 +153,8 @@ export function chunksOf(drawn: GlibcCase): Chunk[] {
       next_name += 1;
     }
   }
-  for (const thread of [...met].sort((one, other) => other - one))
-    builder.reallocate(0, 0, 24, { thread, touched_pages: 0 });
+  // Twice, so that every thread has its arena before the first one ends and leaves its own to the next.
+  const closing = [...met].sort((one, other) => other - one);
+  for (const thread of [...closing, ...closing]) builder.reallocate(0, 0, 24, { thread, touched_pages: 0 });
   return [...builder.drain(), ...builder.finish()];
 }

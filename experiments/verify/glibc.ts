@@ -29,7 +29,7 @@ const large_from_bytes = 64 * KiB;
 const calls = counted_syscalls.filter((name) => name !== 'madvise');
 
 /** Events a scenario is run with. */
-const scenario_events = { vm: 1000, vm4: 1000, json: 4000, mir: 4000, mixed: 4000, churn: 600 } as const;
+const scenario_events = { vm: 60, vm4: 60, json: 2000, mir: 300, mixed: 1000, churn: 40 } as const;
 
 /** A trace, and the settings under which it is replayed. */
 export interface Subject {
@@ -82,7 +82,11 @@ export function subjectsIn(folder: string, quick: boolean): Subject[] {
   const grid = thresholdGrid();
   const generated = Object.entries(scenario_events).map(([name, events]): Subject => {
     const path = join(folder, `${name}.hak`);
-    const trace = new SyntheticTrace(name, { events: quick ? events / 10 : events, seed: 1, boundaries_bytes });
+    const trace = new SyntheticTrace(name, {
+      events: quick ? Math.ceil(events / 4) : events,
+      seed: 1,
+      boundaries_bytes,
+    });
     writeHak(path, trace.chunks(), { time: false, sites: true, touch: false }, () => trace.origin);
     return { name, path, settings: quick ? [grid[0], grid[40]] : grid };
   });

@@ -156,7 +156,19 @@ export class Glibc implements Peer {
       if (cached !== nobody) return cached;
     }
     // The thread has no cache yet where this is the first that it asks for.
-    return this.arenaOf(who, size_bytes + align + 2 * unit_bytes).allocateAligned(units, align / unit_bytes, who.cache);
+    const arena = this.arenaOf(who, size_bytes + align + 2 * unit_bytes);
+    const chunk = arena.allocateAligned(units, align / unit_bytes, who.cache);
+    return chunk !== nobody ? chunk : this.main.allocateAligned(units, align / unit_bytes, who.cache);
+  }
+
+  /** The main arena serves what the thread's own did not. */
+  private get main(): Arena {
+    return this.arenas[0];
+  }
+
+  private allocate(arena: Arena, units: number, cache: Cache | null): number {
+    const chunk = arena.allocate(units, cache);
+    return chunk !== nobody ? chunk : this.main.allocate(units, cache);
   }
 
   private malloc(who: Thread, units: number): number {
@@ -164,7 +176,7 @@ export class Glibc implements Peer {
     const index = cacheIndex(units);
     if (cache !== null && index < this.limits.cache_bins && cache.count[index] > 0)
       return this.takeCached(cache, index);
-    return this.arenaOf(who, units * unit_bytes).allocate(units, cache);
+    return this.allocate(this.arenaOf(who, units * unit_bytes), units, cache);
   }
 
   private calloc(who: Thread, units: number): number {
@@ -180,7 +192,7 @@ export class Glibc implements Peer {
     const { top } = arena;
     const top_at = top === nobody ? -1 : chunks.at[top];
     const used_bytes = top === nobody ? 0 : system.usedOfTop(arena);
-    const chunk = cached ? this.takeCached(cache, index) : arena.allocate(units, cache);
+    const chunk = cached ? this.takeCached(cache, index) : this.allocate(arena, units, cache);
     if (chunks.state[chunk] === state.mapped) return chunk;
     const at = chunks.at[chunk];
     let bytes = chunks.size[chunk] * unit_bytes;
@@ -201,7 +213,12 @@ export class Glibc implements Peer {
       return chunk;
     }
     const cache = who.cache ?? this.prepare(who);
-    return this.arenas[chunks.arena[chunk]].reallocate(chunk, units, cache);
+    const arena = this.arenas[chunks.arena[chunk]];
+    const served = arena.reallocate(chunk, units, cache);
+    if (served !== nobody) return served;
+    const moved = this.malloc(who, units);
+    arena.move(chunk, moved, cache);
+    return moved;
   }
 
   /** Newer versions return a block as it is, before anything else, where it has room. */

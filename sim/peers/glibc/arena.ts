@@ -69,7 +69,7 @@ export class Arena {
     this.bin = chunks.makeHeads(bins, index);
   }
 
-  /** A chunk of at least `units`; `cache` is the thread's, or null before it has one. */
+  /** A chunk of at least `units`, or nobody; `cache` is the thread's, or null before it has one. */
   allocate(units: number, cache: Cache | null): number {
     const { chunks, bin } = this;
     const { fd, bk, size } = chunks;
@@ -146,7 +146,7 @@ export class Arena {
     this.system.trim(this);
   }
 
-  /** The chunk that now serves the request: `chunk` itself where it could shrink or grow, else another. */
+  /** The chunk that now serves the request: `chunk` itself where it could shrink or grow, else another, or nobody. */
   reallocate(chunk: number, units: number, cache: Cache | null): number {
     const { chunks, pages } = this;
     const { size, at, after, state: kinds } = chunks;
@@ -167,9 +167,9 @@ export class Arena {
         this.absorb(chunk, next);
       } else {
         const moved = this.allocate(units, cache);
+        if (moved === nobody) return nobody;
         if (kinds[moved] === state.mapped || moved !== after[chunk]) {
-          this.copy(chunk, moved);
-          this.free(chunk, cache);
+          this.move(chunk, moved, cache);
           return moved;
         }
         this.absorb(chunk, moved);
@@ -179,12 +179,13 @@ export class Arena {
     return chunk;
   }
 
-  /** `align_units` is a power of two above 1. Mappings and the heaps beside the main one begin at whole alignments here. */
+  /** nobody as of `allocate`. `align_units` is a power of two above 1. Mappings and the heaps beside the main one begin at whole alignments here. */
   allocateAligned(units: number, align_units: number, cache: Cache | null): number {
     const { chunks } = this;
     const { at, size } = chunks;
     // The size of a chunk is asked for as if it were a request, and gets a header more.
     let chunk = this.allocate(units + align_units + chunk_min_units + 1, cache);
+    if (chunk === nobody) return nobody;
     const mapped = chunks.state[chunk] === state.mapped;
     const from = mapped || this.index > 0 ? at[chunk] : at[chunk] + this.system.main_base_units;
     if ((from + 1) % align_units !== 0) {
@@ -518,8 +519,8 @@ export class Arena {
     }
   }
 
-  /** The contents of a used heap chunk, read and written elsewhere. */
-  private copy(from: number, to: number): void {
+  /** The contents of a used heap chunk, read and written elsewhere; it is free then. */
+  move(from: number, to: number, cache: Cache | null): void {
     const { chunks, pages, meter } = this;
     const { at, size } = chunks;
     const bytes = size[from] * unit_bytes - 8;
@@ -527,6 +528,7 @@ export class Arena {
     meter.copied_bytes += bytes;
     if (chunks.state[to] === state.mapped) this.system.writeMapped(to, bytes);
     else pages.writeAll(at[to] + 1, at[to] + size[from]);
+    this.free(from, cache);
   }
 }
 
