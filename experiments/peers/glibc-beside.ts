@@ -32,7 +32,9 @@ export interface GlibcBeside {
   readonly model: PeerResult;
   readonly real: ReplayerRun;
   readonly first_difference: GlibcDifference | null;
-  /** Allocations that lie elsewhere than in the library. */
+  /** Events that were compared: beyond the end of a thread the library goes its own way. */
+  readonly compared_events: number;
+  /** Allocations among them that lie elsewhere than in the library. */
   readonly misplaced: number;
 }
 
@@ -76,13 +78,36 @@ function compared(
   const start_bytes = log.first_block - 16 - main_base_bytes;
   const glibc = new Glibc(settings, { ...machine, main_base_bytes, start_bytes }, touchIndex(touch));
   const replay = new PeerReplay(glibc, { prices, checkpoint_events: 4096 });
-  const beside = new Beside(glibc, log, main_base_bytes);
+  const compared_events = untilThreadEnds(trace);
+  const beside = new Beside(glibc, log, main_base_bytes, compared_events);
   replay.watch = (chunk, row) => beside.see(chunk, row);
   for (const chunk of trace.chunks()) {
     log.read(chunk.length);
     replay.feed(chunk);
   }
-  return { model: replay.finish(), first_difference: beside.first, misplaced: beside.misplaced };
+  return {
+    model: replay.finish(),
+    first_difference: beside.first,
+    compared_events,
+    misplaced: beside.misplaced,
+  };
+}
+
+/**
+ * Events up to the last one of the first thread to have no more. It ends then, some time during the events of others, and
+ * what it had in its cache goes back to the arenas (tcache_thread_shutdown); the first thread of all outlives the trace.
+ */
+function untilThreadEnds(trace: HakTrace): number {
+  const last_of: number[] = [];
+  let first = -1;
+  let events = 0;
+  for (const { thread, length } of trace.chunks())
+    for (let row = 0; row < length; row += 1) {
+      if (events === 0) first = thread[row];
+      events += 1;
+      last_of[thread[row]] = events;
+    }
+  return last_of.reduce((least, last, thread) => (thread === first ? least : Math.min(least, last)), events);
 }
 
 class Beside {
@@ -92,17 +117,20 @@ class Beside {
   private readonly glibc: Glibc;
   private readonly log: Log;
   private readonly main_base_bytes: number;
+  private readonly compared_events: number;
 
-  constructor(glibc: Glibc, log: Log, main_base_bytes: number) {
+  constructor(glibc: Glibc, log: Log, main_base_bytes: number, compared_events: number) {
     this.glibc = glibc;
     this.log = log;
     this.main_base_bytes = main_base_bytes;
+    this.compared_events = compared_events;
   }
 
   see(chunk: Chunk, row: number): void {
     const { glibc, log } = this;
     const { meter, system } = glibc;
     this.faults += meter.faults + meter.zero_faults;
+    if (chunk.first_event + row >= this.compared_events) return;
     if (chunk.op[row] !== op.free) this.seePlace(chunk, row);
     this.hold(chunk, row, 'break', system.main_bytes, log.at(row, 3) - this.main_base_bytes);
     this.hold(chunk, row, 'faults', this.faults, log.at(row, 4));

@@ -132,9 +132,7 @@ export class Glibc implements Peer {
     return {
       mapped,
       offset_bytes: mapped ? 0 : placeIn(at + 1) * unit_bytes,
-      usable_bytes: mapped
-        ? chunks.size[chunk] * page_bytes - at * unit_bytes - unit_bytes
-        : chunks.size[chunk] * unit_bytes - 8,
+      usable_bytes: this.usable(chunk),
       arena: chunks.arena[chunk],
       main_heap_bytes: system.main_bytes,
     };
@@ -160,11 +158,27 @@ export class Glibc implements Peer {
   private serve(who: Thread, kind: number, object: number, size_bytes: number, align: number): number {
     const units = unitsOf(size_bytes);
     if (kind === op.malloc) return this.malloc(who, units);
-    if (kind === op.realloc) return this.realloc(who, this.chunk_of[object], units);
+    if (kind === op.realloc) return this.realloc(who, this.chunk_of[object], size_bytes);
     if (kind === op.calloc) return this.calloc(who, units);
     if (align <= unit_bytes) return this.malloc(who, units);
+    if (this.version.aligned_merges && who.cache !== null) {
+      const cached = this.takeAligned(who.cache, cacheIndex(units), align / unit_bytes);
+      if (cached !== nobody) return cached;
+    }
     // The thread has no cache yet where this is the first that it asks for.
-    return this.arenaOf(who, size_bytes + align + 2 * unit_bytes).allocateAligned(units, align / unit_bytes, who.cache);
+    const arena = this.arenaOf(who, size_bytes + align + 2 * unit_bytes);
+    const chunk = arena.allocateAligned(units, align / unit_bytes, who.cache);
+    return chunk !== nobody ? chunk : this.main.allocateAligned(units, align / unit_bytes, who.cache);
+  }
+
+  /** The main arena serves what the thread's own did not. */
+  private get main(): Arena {
+    return this.arenas[0];
+  }
+
+  private allocate(arena: Arena, units: number, cache: Cache | null): number {
+    const chunk = arena.allocate(units, cache);
+    return chunk !== nobody ? chunk : this.main.allocate(units, cache);
   }
 
   private malloc(who: Thread, units: number): number {
@@ -172,7 +186,7 @@ export class Glibc implements Peer {
     const index = cacheIndex(units);
     if (cache !== null && index < this.limits.cache_bins && cache.count[index] > 0)
       return this.takeCached(cache, index);
-    return this.arenaOf(who, units * unit_bytes).allocate(units, cache);
+    return this.allocate(this.arenaOf(who, units * unit_bytes), units, cache);
   }
 
   private calloc(who: Thread, units: number): number {
@@ -188,7 +202,7 @@ export class Glibc implements Peer {
     const { top } = arena;
     const top_at = top === nobody ? -1 : chunks.at[top];
     const used_bytes = top === nobody ? 0 : system.usedOfTop(arena);
-    const chunk = cached ? this.takeCached(cache, index) : arena.allocate(units, cache);
+    const chunk = cached ? this.takeCached(cache, index) : this.allocate(arena, units, cache);
     if (chunks.state[chunk] === state.mapped) return chunk;
     const at = chunks.at[chunk];
     let bytes = chunks.size[chunk] * unit_bytes;
@@ -200,14 +214,37 @@ export class Glibc implements Peer {
     return chunk;
   }
 
-  private realloc(who: Thread, chunk: number, units: number): number {
+  private realloc(who: Thread, chunk: number, size_bytes: number): number {
     const { chunks, system } = this;
+    const units = unitsOf(size_bytes);
+    if (this.keeps(chunk, size_bytes)) return chunk;
     if (chunks.state[chunk] === state.mapped) {
       system.remap(chunk, units);
       return chunk;
     }
     const cache = who.cache ?? this.prepare(who);
-    return this.arenas[chunks.arena[chunk]].reallocate(chunk, units, cache);
+    const arena = this.arenas[chunks.arena[chunk]];
+    const served = arena.reallocate(chunk, units, cache);
+    if (served !== nobody) return served;
+    const moved = this.malloc(who, units);
+    arena.move(chunk, moved, cache);
+    return moved;
+  }
+
+  /** Newer versions return a block as it is, before anything else, where it has room. */
+  private keeps(chunk: number, size_bytes: number): boolean {
+    const { realloc_keeps } = this.version;
+    if (realloc_keeps === 'never') return false;
+    const spare_bytes = this.usable(chunk) - size_bytes;
+    if (spare_bytes < 0) return false;
+    if (realloc_keeps === 'with_room') return spare_bytes <= this.system.trim_threshold;
+    return spare_bytes < unit_bytes || (this.chunks.state[chunk] === state.mapped && spare_bytes <= page_bytes);
+  }
+
+  private usable(chunk: number): number {
+    const { at, size, state: kinds } = this.chunks;
+    if (kinds[chunk] === state.mapped) return size[chunk] * page_bytes - at[chunk] * unit_bytes - unit_bytes;
+    return size[chunk] * unit_bytes - 8;
   }
 
   private free(who: Thread, chunk: number): void {
@@ -226,6 +263,26 @@ export class Glibc implements Peer {
     cache.count[index] -= 1;
     this.chunks.state[chunk] = state.used;
     return chunk;
+  }
+
+  /** The first of a list that lies at an alignment, or nobody. */
+  private takeAligned(cache: Cache, index: number, align_units: number): number {
+    if (index >= this.limits.cache_bins) return nobody;
+    const { at, fd, arena, state: kinds } = this.chunks;
+    let before = nobody;
+    for (let left = cache.count[index], chunk = cache.head[index]; left > 0; left -= 1) {
+      const base = arena[chunk] === 0 ? this.system.main_base_units : 0;
+      if ((base + at[chunk] + 1) % align_units === 0) {
+        if (before === nobody) cache.head[index] = fd[chunk];
+        else fd[before] = fd[chunk];
+        cache.count[index] -= 1;
+        kinds[chunk] = state.used;
+        return chunk;
+      }
+      before = chunk;
+      chunk = fd[chunk];
+    }
+    return nobody;
   }
 
   /** The program writes to the first pages of its block; of a block that it touches whole, to the last byte, too. */
@@ -292,6 +349,8 @@ function limitsOf(settings: GlibcSettings, version: GlibcVersion): Limits {
   return {
     cache_count: version.tcache ? settingOr(settings, 'tcache_count') : 0,
     cache_bins: cacheIndex(unitsOf(settingOr(settings, 'tcache_max'))) + 1,
+    small_to_bins: version.small_to_bins,
+    aligned_merges: version.aligned_merges,
     fast_units: fast_bytes <= 7 ? 1 : Math.floor((fast_bytes + 8) / unit_bytes),
   };
 }

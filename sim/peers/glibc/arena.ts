@@ -31,6 +31,9 @@ export interface Limits {
   readonly cache_count: number;
   readonly cache_bins: number;
   readonly fast_units: number;
+  /** Of the library's version (settings.ts). */
+  readonly small_to_bins: boolean;
+  readonly aligned_merges: boolean;
 }
 
 /** Units of a chunk for a request: 8 bytes of header, 32 bytes at least. */
@@ -66,7 +69,7 @@ export class Arena {
     this.bin = chunks.makeHeads(bins, index);
   }
 
-  /** A chunk of at least `units`; `cache` is the thread's, or null before it has one. */
+  /** A chunk of at least `units`, or nobody; `cache` is the thread's, or null before it has one. */
   allocate(units: number, cache: Cache | null): number {
     const { chunks, bin } = this;
     const { fd, bk, size } = chunks;
@@ -132,13 +135,18 @@ export class Arena {
       return;
     }
     this.meter.path = path.searched;
-    const freed_units = this.merge(chunk);
+    this.release(chunk);
+  }
+
+  /** Past cache and fastbins: a used chunk merges; where that makes a large one, the end of the top may go back. */
+  private release(chunk: number): void {
+    const freed_units = this.merge(chunk, this.limits.small_to_bins);
     if (freed_units < consolidate_units) return;
     if (this.has_fast) this.consolidate();
     this.system.trim(this);
   }
 
-  /** The chunk that now serves the request: `chunk` itself where it could shrink or grow, else another. */
+  /** The chunk that now serves the request: `chunk` itself where it could shrink or grow, else another, or nobody. */
   reallocate(chunk: number, units: number, cache: Cache | null): number {
     const { chunks, pages } = this;
     const { size, at, after, state: kinds } = chunks;
@@ -159,9 +167,9 @@ export class Arena {
         this.absorb(chunk, next);
       } else {
         const moved = this.allocate(units, cache);
+        if (moved === nobody) return nobody;
         if (kinds[moved] === state.mapped || moved !== after[chunk]) {
-          this.copy(chunk, moved);
-          this.free(chunk, cache);
+          this.move(chunk, moved, cache);
           return moved;
         }
         this.absorb(chunk, moved);
@@ -171,12 +179,13 @@ export class Arena {
     return chunk;
   }
 
-  /** `align_units` is a power of two above 1. Mappings and the heaps beside the main one begin at whole alignments here. */
+  /** nobody as of `allocate`. `align_units` is a power of two above 1. Mappings and the heaps beside the main one begin at whole alignments here. */
   allocateAligned(units: number, align_units: number, cache: Cache | null): number {
     const { chunks } = this;
     const { at, size } = chunks;
     // The size of a chunk is asked for as if it were a request, and gets a header more.
     let chunk = this.allocate(units + align_units + chunk_min_units + 1, cache);
+    if (chunk === nobody) return nobody;
     const mapped = chunks.state[chunk] === state.mapped;
     const from = mapped || this.index > 0 ? at[chunk] : at[chunk] + this.system.main_base_units;
     if ((from + 1) % align_units !== 0) {
@@ -188,9 +197,18 @@ export class Arena {
       }
       const lead = chunk;
       chunk = this.splitUsed(lead, aligned - from);
-      this.free(lead, cache);
+      if (this.limits.aligned_merges) this.release(lead);
+      else this.free(lead, cache);
     }
-    if (!mapped && size[chunk] > units + chunk_min_units) this.free(this.splitUsed(chunk, units), cache);
+    if (mapped || size[chunk] === units) return chunk;
+    if (!this.limits.aligned_merges) {
+      if (size[chunk] > units + chunk_min_units) this.free(this.splitUsed(chunk, units), cache);
+      return chunk;
+    }
+    const next = chunks.after[chunk];
+    const merges = next === this.top || chunks.state[next] === state.free;
+    // A rest too small to stand alone goes where it merges with what follows.
+    if (merges || size[chunk] - units >= chunk_min_units) this.release(this.splitUsed(chunk, units));
     return chunk;
   }
 
@@ -204,8 +222,11 @@ export class Arena {
     this.pages.write(chunks.at[chunk] + 1);
   }
 
-  /** A used chunk becomes free and merges with its neighbours, or into the top. Returns the size of what it became. */
-  merge(chunk: number): number {
+  /**
+   * A used chunk becomes free and merges with its neighbours, or into the top. Returns the size of what it became; that
+   * is unsorted, or in its bin at once where it is small and `small_to_bins`.
+   */
+  private merge(chunk: number, small_to_bins: boolean): number {
     const { chunks, pages } = this;
     const { at, size, before, after, state: kinds } = chunks;
     let merged = chunk;
@@ -229,7 +250,9 @@ export class Arena {
       this.unlink(next);
       this.absorb(merged, next);
     }
-    this.addUnsorted(merged);
+    const small = small_to_bins && size[merged] < large_units;
+    if (small) this.binmap[size[merged] >>> 5] |= 1 << (size[merged] & 31);
+    this.addFirst(merged, small ? size[merged] : unsorted);
     pages.write(at[merged] + 1);
     if (size[merged] >= large_units) pages.write(at[merged] + 2);
     return size[merged];
@@ -436,7 +459,7 @@ export class Arena {
   private splitFree(chunk: number, units: number): number {
     const { at, size } = this.chunks;
     const rest = this.splitOff(chunk, units, state.free);
-    this.addUnsorted(rest);
+    this.addFirst(rest, unsorted);
     this.pages.write(at[rest]);
     this.pages.write(at[rest] + 1);
     if (size[rest] >= large_units) this.pages.write(at[rest] + 2);
@@ -457,9 +480,9 @@ export class Arena {
     return rest;
   }
 
-  private addUnsorted(chunk: number): void {
+  private addFirst(chunk: number, bin: number): void {
     const { fd, bk, fd_nextsize, bk_nextsize, state: kinds } = this.chunks;
-    const list = this.bin + unsorted;
+    const list = this.bin + bin;
     const first = fd[list];
     kinds[chunk] = state.free;
     fd[chunk] = first;
@@ -490,14 +513,14 @@ export class Arena {
       while (chunk !== nobody) {
         const next = fd[chunk];
         this.meter.steps += 1;
-        this.merge(chunk);
+        this.merge(chunk, false);
         chunk = next;
       }
     }
   }
 
-  /** The contents of a used heap chunk, read and written elsewhere. */
-  private copy(from: number, to: number): void {
+  /** The contents of a used heap chunk, read and written elsewhere; it is free then. */
+  move(from: number, to: number, cache: Cache | null): void {
     const { chunks, pages, meter } = this;
     const { at, size } = chunks;
     const bytes = size[from] * unit_bytes - 8;
@@ -505,6 +528,7 @@ export class Arena {
     meter.copied_bytes += bytes;
     if (chunks.state[to] === state.mapped) this.system.writeMapped(to, bytes);
     else pages.writeAll(at[to] + 1, at[to] + size[from]);
+    this.free(from, cache);
   }
 }
 

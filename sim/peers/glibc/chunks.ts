@@ -65,6 +65,8 @@ export class Chunks {
       this.arena[row] = arena;
       this.fd[row] = row;
       this.bk[row] = row;
+      // In the library a head's next size is the following bin's first chunk: never nobody.
+      this.fd_nextsize[row] = row;
     }
     return first;
   }

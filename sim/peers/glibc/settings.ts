@@ -47,16 +47,30 @@ export const glibc_settings: Readonly<Record<GlibcSetting, Described>> = {
 
 export const glibc_setting_names = Object.keys(glibc_settings) as GlibcSetting[];
 
-/** Versions that the model knows to differ. Older than 2.26: no tcache. From 2.41: calloc takes from the tcache, too. */
+/** What differs between versions, by the release that brought it. */
 export interface GlibcVersion {
+  /** 2.26. */
   readonly tcache: boolean;
+  /** 2.37: a realloc that its chunk has room for changes nothing, by 2.38 only where it grows, or spares a page at most. */
+  readonly realloc_keeps: 'never' | 'with_room' | 'growing';
+  /** 2.38: an aligned block may come from the tcache, and what is cut off of one merges at once. */
+  readonly aligned_merges: boolean;
+  /** 2.41. */
   readonly calloc_takes_from_tcache: boolean;
+  /** 2.41: a freed chunk below 1 KiB goes to the bin of its size, not through the unsorted ones. */
+  readonly small_to_bins: boolean;
 }
 
-/** Of "2.36". The rules hold for 2.26 to 2.41; what is older or newer is taken for the nearest of them. */
+/** Of "2.36". What is older than 2.26 or newer than 2.41 is taken for the nearest of them. */
 export function glibcVersion(version: string): GlibcVersion {
   const minor = Number(version.split('.')[1]);
-  return { tcache: minor >= 26, calloc_takes_from_tcache: minor >= 41 };
+  return {
+    tcache: minor >= 26,
+    realloc_keeps: minor < 37 ? 'never' : minor < 38 ? 'with_room' : 'growing',
+    aligned_merges: minor >= 38,
+    calloc_takes_from_tcache: minor >= 41,
+    small_to_bins: minor >= 41,
+  };
 }
 
 export const pinsDynamic = (settings: GlibcSettings): boolean =>

@@ -73,12 +73,15 @@ export class System {
     this.meter = meter;
   }
 
-  /** The top of `arena` is too small: map the request alone, or grow the heap and cut it from there. */
+  /**
+   * The top of `arena` is too small: map the request alone, or grow the heap and cut it from there. nobody where the heap
+   * was full: what was its top is freed behind the new one, and that, empty as it still is, goes away at once.
+   */
   more(arena: Arena, units: number, cache: Cache | null): number {
     if (units * unit_bytes >= this.mmap_threshold && this.mapped_chunks < this.mmap_max) return this.map(units);
     if (arena.index === 0) this.growMain(arena, units);
     else if (!this.growHeap(arena, units, cache)) return this.map(units);
-    return arena.takeTop(units);
+    return this.chunks.size[arena.top] >= units + chunk_min_units ? arena.takeTop(units) : nobody;
   }
 
   /** The first heap of an arena other than the main one, for a request of so many bytes. */
