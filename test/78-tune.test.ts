@@ -571,7 +571,6 @@ describe('the command', () => {
       target: 'hakmem',
       method: 'halving',
       engine: 'sim',
-    checker: 'nothing',
       evaluations: expect.any(Number),
       seconds: expect.any(Number),
       predicted: { faults: expect.any(Number), resident_peak_bytes: expect.any(Number), ns: expect.any(Number) },

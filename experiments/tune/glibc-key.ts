@@ -5,6 +5,8 @@ import type { Point } from './space.ts';
 
 /** An aligned chunk is cut from one larger by its alignment, a least chunk and a header. */
 const aligned_beyond_bytes = 48;
+/** Chunks that every process begins with: a least one, freed at once, and its thread's cache. */
+const first_chunks_bytes = [32, 656];
 
 export class GlibcKeys {
   /** Chunk sizes that the mapping threshold is compared with. */
@@ -12,7 +14,7 @@ export class GlibcKeys {
   private readonly threads: number;
 
   constructor(chunks: Iterable<Chunk>) {
-    const sizes = new Set<number>();
+    const sizes = new Set(first_chunks_bytes);
     const threads = new Set<number>();
     for (const { op: kinds, thread, size_bytes, align, length } of chunks)
       for (let row = 0; row < length; row += 1) {
