@@ -4,14 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  comparePeer,
-  difference,
-  type EventClock,
-  makeEventClock,
-  type PeerComparison,
-} from '../experiments/verify/peer-check.ts';
-import { peer_settings } from '../experiments/verify/peer-settings.ts';
+import { comparePeer, difference, type PeerComparison } from '../experiments/peers/peer-check.ts';
+import { peer_settings } from '../experiments/peers/peer-settings.ts';
 import { type AllocatorName, allocators, installLine, libraryOf } from '../native/allocators.ts';
 import { replayerTrouble } from '../native/replayer.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
@@ -388,10 +382,8 @@ describe.each(['jemalloc', 'mimalloc'] as const)('%s against the real library', 
   const trouble =
     replayerTrouble() ?? (libraryOf(allocators[name]) === undefined ? installLine(allocators[name]) : null);
   let folder = '';
-  let clock: EventClock;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'hakmem-peers-'));
-    if (trouble === null) clock = makeEventClock(folder);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -402,7 +394,7 @@ describe.each(['jemalloc', 'mimalloc'] as const)('%s against the real library', 
   test.skipIf(trouble !== null).each(settings.map((setting) => [setting.name, setting] as const))(
     `large blocks under %s: faults, calls and residency within 5 %%${trouble === null ? '' : ` (skipped: ${trouble})`}`,
     async (_, setting) => {
-      const found: PeerComparison = await comparePeer(setting, 'large', open(largeTrace(folder)), clock);
+      const found: PeerComparison = await comparePeer(setting, 'large', open(largeTrace(folder)));
       expect(difference(found, 'faults'), JSON.stringify(found)).toBeLessThan(0.05);
       expect(difference(found, 'calls'), JSON.stringify(found)).toBeLessThan(0.05);
       expect(difference(found, 'resident_peak_bytes'), JSON.stringify(found)).toBeLessThan(0.05);

@@ -4,8 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { peer_policies } from '../experiments/peers/policies.ts';
-import { op, open, originOf, TraceBuilder, writeHak } from '../traces/index.ts';
+import { compared } from '../experiments/peer-replay.ts';
+import { type Held, peer_policies } from '../experiments/peers/policies.ts';
+import { allocators, libraryOf } from '../native/allocators.ts';
+import { op, open, originOf, SyntheticTrace, TraceBuilder, writeHak } from '../traces/index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-peer-policy-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -82,7 +84,46 @@ test('every parameter of every policy has a range, and its least and most can be
   for (const { name, parameters, configured } of peer_policies)
     for (const parameter of parameters) {
       expect(parameter.name.startsWith(`${name}_`)).toBe(true);
-      for (const value of [parameter.min, parameter.max])
-        expect(configured(new Map([[parameter.name, value]])).setting).toContain(String(value));
+      expect(parameter.min).toBeLessThan(parameter.max);
+      const [least, most] = [parameter.min, parameter.max].map(
+        (value) => configured(new Map([[parameter.name, value]])).setting,
+      );
+      expect(least).not.toBe('');
+      expect(most).not.toBe(least);
     }
 });
+
+const large = join(folder, 'large.hak');
+const churn = new SyntheticTrace('churn', { events: 300, seed: 5, boundaries_bytes: [] });
+writeHak(large, churn.chunks(), { time: false, sites: false, touch: false }, () => churn.origin);
+
+test.each(['jemalloc', 'mimalloc'] as const)(
+  'a replay of large blocks under %s is held to it by one clock, within what the model promises',
+  (name) => {
+    if (libraryOf(allocators[name]) === undefined) return;
+    const { status, stdout } = hakmem('replay', large, '--json', '--policy', name);
+    const { check, sim, native } = JSON.parse(stdout);
+    expect(check).toMatchObject({ verdict: 'agree', tolerance: 0.05, faults_equal: true });
+    expect(Math.abs(sim.faults - native.faults)).toBeLessThanOrEqual(Math.max(40, 0.05 * native.faults));
+    expect(status).toBe(0);
+  },
+);
+
+test('where a model promises nothing and counts differ, the replay is unchecked and says why', () => {
+  const held = { faults: 1000, peak: 1 << 24 };
+  expect(verdictOf({ ...held, real_faults: 1000, unpromised: null })).toBe('agree');
+  expect(verdictOf({ ...held, real_faults: 2000, unpromised: null })).toBe('differ');
+  expect(verdictOf({ ...held, real_faults: 2000, unpromised: 'chance' })).toBe('unchecked');
+  expect(verdictOf({ ...held, real_faults: 1000, unpromised: 'chance' })).toBe('agree');
+});
+
+function verdictOf(of: { faults: number; real_faults: number; peak: number; unpromised: string | null }): string {
+  const held = {
+    model: { faults: of.faults, resident_bytes: { peak: of.peak } },
+    real: { faults: of.real_faults, resident_peak_bytes: of.peak, syscalls: null },
+    first_difference: null,
+    tolerance: 0.05,
+    unpromised: of.unpromised,
+  } as unknown as Held;
+  return compared('kernel', held).verdict;
+}

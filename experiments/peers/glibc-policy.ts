@@ -48,6 +48,7 @@ function configured(settings: GlibcSettings): ConfiguredPeer {
                 native: first_difference.real,
               },
         tolerance: 0,
+        unpromised: null,
       };
     },
   };

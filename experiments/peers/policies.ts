@@ -5,6 +5,7 @@ import type { PeerResult } from '../../sim/peers/replay.ts';
 import type { TimedPeer } from '../../sim/time/work.ts';
 import type { HakTrace } from '../../traces/index.ts';
 import { glibcPolicy } from './glibc-policy.ts';
+import { jemallocPolicy, mimallocPolicy } from './timed-policies.ts';
 
 export interface PeerParameter {
   readonly name: string;
@@ -38,6 +39,8 @@ export interface Held {
   readonly first_difference: PeerDifference | null;
   /** By how much counts may differ before the model is not to be believed; 0 for one that is exact. */
   readonly tolerance: number;
+  /** Why the model promises nothing for this trace and setting; null where it does. */
+  readonly unpromised: string | null;
 }
 
 /** One of its settings, complete. */
@@ -55,4 +58,4 @@ export interface PeerPolicy {
   configured(values: ReadonlyMap<string, number>): ConfiguredPeer;
 }
 
-export const peer_policies: readonly PeerPolicy[] = [glibcPolicy];
+export const peer_policies: readonly PeerPolicy[] = [glibcPolicy, jemallocPolicy, mimallocPolicy];

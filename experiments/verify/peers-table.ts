@@ -9,17 +9,16 @@ import { parseArgs } from 'node:util';
 import { ModelLimit } from '../../sim/peers/peer.ts';
 import { boundaries_bytes } from '../../sim/spec.ts';
 import { open, SyntheticTrace, writeHak } from '../../traces/index.ts';
-import { markdownTable, writeBetween } from './markers.ts';
 import {
   type Compared,
   comparePeer,
   difference,
-  makeEventClock,
   type PeerComparison,
   type PeerSetting,
   withinChance,
-} from './peer-check.ts';
-import { peer_settings } from './peer-settings.ts';
+} from '../peers/peer-check.ts';
+import { peer_settings } from '../peers/peer-settings.ts';
+import { markdownTable, writeBetween } from './markers.ts';
 
 /** Events: enough to reach every path, few enough to run under every setting. */
 const scenario_events: Readonly<Record<string, number>> = {
@@ -64,7 +63,6 @@ process.once('SIGINT', () => {
   process.exit(130);
 });
 try {
-  const clock = makeEventClock(folder);
   const rows = before();
   const settings = peer_settings.filter(
     ({ allocator, name }) => allocator.includes(values.allocator) && name.includes(values.setting),
@@ -74,7 +72,7 @@ try {
       const subject = basename(path, '.hak');
       if (rows.some((row) => isOf(row, setting, subject))) continue;
       try {
-        const row = await comparePeer(setting, subject, open(path), clock);
+        const { model: _, real: __, ...row } = await comparePeer(setting, subject, open(path));
         rows.push(row);
         writeFileSync(values.state, `${JSON.stringify(row)}\n`, { flag: 'a' });
       } catch (error) {

@@ -8,7 +8,7 @@ import { Mimalloc, mimalloc_machine } from '../../sim/peers/mimalloc.ts';
 import type { TouchModel } from '../../sim/spec.ts';
 import type { PeerSetting } from './peer-check.ts';
 
-const touch = touchIndex('recorded' satisfies TouchModel);
+const recorded = touchIndex('recorded' satisfies TouchModel);
 
 /** Seeds of the model where the library draws when it looks at the clock. */
 const chances = 5;
@@ -39,11 +39,11 @@ const mimalloc: readonly MimallocSettings[] = [
 ];
 
 export const peer_settings: readonly PeerSetting[] = [
-  ...jemalloc.map(jemallocSetting),
-  ...mimalloc.map(mimallocSetting),
+  ...jemalloc.map((settings) => jemallocSetting(settings)),
+  ...mimalloc.map((settings) => mimallocSetting(settings)),
 ];
 
-function mimallocSetting(settings: MimallocSettings): PeerSetting {
+export function mimallocSetting(settings: MimallocSettings, touch = recorded): PeerSetting {
   const text = mimallocText(settings);
   return {
     allocator: 'mimalloc',
@@ -55,7 +55,7 @@ function mimallocSetting(settings: MimallocSettings): PeerSetting {
   };
 }
 
-function jemallocSetting(settings: JemallocSettings): PeerSetting {
+export function jemallocSetting(settings: JemallocSettings, touch = recorded): PeerSetting {
   const [name, value] = parts(mallocConfText(settings));
   return {
     allocator: 'jemalloc',

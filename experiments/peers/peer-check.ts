@@ -3,9 +3,11 @@
  * the allocator: whoever has a model names its settings and makes it.
  */
 
-import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AllocatorName, allocators, libraryOf } from '../../native/allocators.ts';
+import { native_root } from '../../native/index.ts';
 import { counted_syscalls, type ReplayerRun, runReplayer } from '../../native/replayer.ts';
 import type { Clock, Peer } from '../../sim/peers/peer.ts';
 import { type PeerResult, replayPeer } from '../../sim/peers/replay.ts';
@@ -45,20 +47,16 @@ export interface PeerComparison {
   readonly measured: PeerFigures;
 }
 
-/** Time that passes with each event of a comparison: ten seconds are ten thousand events. */
+/** Time that passes with each event of a comparison, unless another is asked for: ten seconds are ten thousand events. */
 export const event_ns = 1e6;
 
-/** For the real library: a file of native code that makes its time pass so, and a folder for what a run leaves behind. */
-export interface EventClock {
-  readonly library: string;
-  readonly folder: string;
-}
+/** Makes the library's time pass with the events of a replay; native/event_clock.c. */
+const clock_library = join(native_root, 'build', 'libhakmem-clock.so');
 
-/** Compiles the clock. Throws where there is no compiler. */
-export function makeEventClock(folder: string): EventClock {
-  const library = join(folder, 'event-clock.so');
-  execFileSync('gcc', ['-shared', '-fPIC', '-O2', '-o', library, join('experiments', 'verify', 'event-clock.c')]);
-  return { library, folder };
+/** What both come to, and the result of the model that was in the middle. */
+export interface PeerRun extends PeerComparison {
+  readonly model: PeerResult;
+  readonly real: ReplayerRun;
 }
 
 /** Rejects as runReplayer does; throws ModelLimit where the model does not reach. */
@@ -66,29 +64,47 @@ export async function comparePeer(
   setting: PeerSetting,
   subject: string,
   trace: Trace,
-  clock: EventClock,
-): Promise<PeerComparison> {
+  step_ns: number = event_ns,
+): Promise<PeerRun> {
+  // The clock goes on at every event of a replay that keeps a log.
+  const folder = mkdtempSync(join(tmpdir(), 'hakmem-clock-'));
+  try {
+    return await compareIn(folder, setting, subject, trace, step_ns);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function compareIn(
+  folder: string,
+  setting: PeerSetting,
+  subject: string,
+  trace: Trace,
+  step_ns: number,
+): Promise<PeerRun> {
   const library = libraryOf(allocators[setting.allocator]) ?? '';
   const run = await runReplayer(trace.path, {
     allocator: setting.allocator,
-    env: { ...setting.env, LD_PRELOAD: `${library} ${clock.library}`, HAKMEM_EVENT_NS: String(event_ns) },
-    // A thread that ends gives back what it has: with a second round to come, none ends before the first is counted.
-    rounds: trace.statistics.threads > 1 ? 2 : 1,
-    log: join(clock.folder, 'log'),
+    env: { ...setting.env, LD_PRELOAD: `${library} ${clock_library}`, HAKMEM_EVENT_NS: String(step_ns) },
+    log: join(folder, 'log'),
   });
   const modelled = Array.from({ length: setting.chances }, (_, seed) => {
-    const model = setting.model({ start_ns: 0, event_ns }, run.trace.threads, seed + 1);
-    return modelledFigures(replayPeer(trace.chunks(), model, { prices, checkpoint_events: 1000 }));
+    const model = setting.model({ start_ns: 0, event_ns: step_ns }, run.trace.threads, seed + 1);
+    return replayPeer(trace.chunks(), model, { prices, checkpoint_events: 1000 });
   }).sort((a, b) => a.faults - b.faults);
+  const range = modelled.map(modelledFigures);
+  const middle = modelled.length >> 1;
   return {
     allocator: setting.allocator,
     version: run.allocator.version,
     setting: setting.name,
     subject,
     events: run.trace.events,
-    modelled: modelled[modelled.length >> 1],
-    range: modelled,
+    modelled: range[middle],
+    range,
     measured: measuredFigures(run),
+    model: modelled[middle],
+    real: run,
   };
 }
 
