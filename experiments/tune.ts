@@ -1,7 +1,9 @@
 /** `hakmem tune TRACE...`: search a setting, check every row, run the winner for real and on traces it has not seen. */
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { allocators, installLine, libraryOf } from '../native/allocators.ts';
 import { holdKhugepaged } from '../native/khugepaged.ts';
+import { replayerTrouble } from '../native/replayer.ts';
 import type { Setup } from '../sim/index.ts';
 import { type HakTrace, open, type Trace } from '../traces/index.ts';
 import type { PriceList } from './calibrate/price-file.ts';
@@ -17,9 +19,12 @@ import {
   wholeNumber,
 } from './command.ts';
 import { asHakFile, type CheckLevel, check_levels } from './crosscheck.ts';
+import { peerPolicy } from './peer-replay.ts';
 import { uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, refuseUnasked, type SetupOptions } from './setup.ts';
 import { type Axis, parseAxis } from './sweep/axes.ts';
+import { ClockedTarget } from './tune/clocked.ts';
+import { clockedSpace } from './tune/clocked-space.ts';
 import { GlibcTarget, glibcTrouble } from './tune/glibc.ts';
 import { glibcSpace, parseGlibcAxis } from './tune/glibc-space.ts';
 import { HakmemTarget, hakmemTrouble } from './tune/hakmem.ts';
@@ -52,10 +57,10 @@ interface Options extends SetupOptions {
 }
 
 /** The search method of each target, unless another is asked for. */
-const method_of = { hakmem: 'halving', glibc: 'climbs' } as const;
+const method_of = { hakmem: 'halving', glibc: 'climbs', jemalloc: 'climbs', mimalloc: 'climbs' } as const;
 type TargetName = keyof typeof method_of;
 /** What people run is not to grow for a setting: as much as this is noise to them. */
-const glibc_memory_more = 2;
+const peer_memory_more = 2;
 
 /** More combinations than this are a sweep's work, not a search's. */
 const configurations_max = 100_000;
@@ -76,7 +81,7 @@ export function addTune(program: Command): void {
     .addOption(
       new Option(
         '--method <method>',
-        `${methods.map(({ name, says }) => `${name}: ${says}`).join('; ')}; ${method_of.hakmem}, of glibc ${method_of.glibc} unless given`,
+        `${methods.map(({ name, says }) => `${name}: ${says}`).join('; ')}; ${method_of.hakmem} for hakmem, else ${method_of.glibc}, unless given`,
       ).choices(methods.map(({ name }) => name)),
     )
     .option(
@@ -88,13 +93,13 @@ export function addTune(program: Command): void {
     .option('--rss-max <size>', 'the cheapest in time with no more than this resident', sizeOption)
     .option(
       '--memory-more <percent>',
-      `the cheapest in time with at most so much more resident than as it is; of glibc ${glibc_memory_more} unless given`,
+      `the cheapest in time with at most so much more resident than as it is; ${peer_memory_more} unless given, but of hakmem`,
       percentage,
     )
     .option('--slowdown-max <percent>', 'the least memory at most so much slower than the cheapest', percentage)
     .option('--held-out <trace...>', 'traces that the search does not see, to try the winner on')
     .option('--budget <n>', 'configurations to consider at most, drawn by the seed', wholeNumber(1))
-    .option('--verify', 'run the program behind -- with the setting and without, in turns; of glibc')
+    .option('--verify', 'run the program behind -- with the setting and without, in turns; not of hakmem')
     .option('--rounds <n>', 'runs of winner and baseline on the real kernel', wholeNumber(1, 1000), 5)
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the runs (machine-wide, put back after; needs root)')
@@ -117,7 +122,7 @@ async function tuneCommand(paths: readonly string[], argv: readonly string[], op
   const twice = (options.heldOut ?? []).find((path) => seen.has(resolve(path)));
   if (twice !== undefined)
     throw new UsageError(`--held-out ${twice}: found among the traces to tune for, wanted another`);
-  const { target, trouble, prices } = await (options.target === 'glibc' ? glibcTarget : hakmemTarget)(traces, options);
+  const { target, trouble, prices } = await targetOf(traces, options);
   refuseMany(target.space);
   const subjects = await inTurn(traces, (trace) => target.subject(trace));
   const others = await inTurn(held_out, (trace) => target.subject(trace));
@@ -155,7 +160,8 @@ async function onProgram(found: Tuned, argv: readonly string[], options: Options
   if (!hasSetting(found)) return found;
   const interruption = new AbortController();
   const report = phases(options.progress === true);
-  const program = await verifyOnProgram(argv, found.target.settingText(found.searched.winner.evaluated.point), {
+  const setting = found.target.settingText(found.searched.winner.evaluated.point);
+  const program = await verifyOnProgram(argv, found.target.name, setting, {
     runs: Math.max(2, options.rounds),
     seed: options.seed,
     signal: interruption.signal,
@@ -172,10 +178,8 @@ function refuseProgram(paths: readonly string[], argv: readonly string[], { veri
         ? '--verify: found no program, wanted -- PROGRAM ARG...'
         : `found a program (${argv[0]}), wanted --verify too`,
     );
-  if (verify === true && target !== 'glibc')
-    throw new UsageError(
-      `--verify: found --target ${target}, whose setting no program can run under yet; wanted glibc`,
-    );
+  if (verify === true && target === 'hakmem')
+    throw new UsageError('--verify: found --target hakmem, whose setting no program can run under yet; wanted another');
 }
 
 interface Targeted {
@@ -183,6 +187,11 @@ interface Targeted {
   /** Why nothing can be checked here; null where it can. */
   readonly trouble: string | null;
   readonly prices: PriceList;
+}
+
+function targetOf(traces: readonly Trace[], options: Options): Promise<Targeted> {
+  if (options.target === 'hakmem') return hakmemTarget(traces, options);
+  return options.target === 'glibc' ? glibcTarget(traces, options) : clockedTarget(options.target, traces, options);
 }
 
 async function hakmemTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
@@ -204,14 +213,34 @@ async function hakmemTarget(traces: readonly Trace[], options: Options): Promise
 }
 
 async function glibcTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
-  if (options.mode !== undefined || options.set.length > 0 || options.policy !== 'hakmem')
-    throw new UsageError('--target glibc: --mode, --set and --policy are of hakmem; wanted --axis glibc_...');
+  refuseHakmemOnly(options);
   const trouble = glibcTrouble();
   if (trouble !== null && options.engine === 'replay') throw new UsageError(`--engine replay: ${trouble}`);
   const space = glibcSpace(new Map(options.axis.map(parseGlibcAxis)));
   const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
   const { prices } = await choose(traces[0], options);
   return { target: new GlibcTarget(options.engine, space, setupFor(options), fileOf), trouble, prices };
+}
+
+async function clockedTarget(
+  name: 'jemalloc' | 'mimalloc',
+  traces: readonly Trace[],
+  options: Options,
+): Promise<Targeted> {
+  refuseHakmemOnly(options);
+  if (options.engine !== 'sim') throw new UsageError(`--engine ${options.engine}: of ${name} there is sim alone`);
+  const policy = peerPolicy(name)!;
+  const { axes, baseline } = clockedSpace(policy, options.axis);
+  const installed = libraryOf(allocators[name]) !== undefined;
+  const trouble = installed ? replayerTrouble() : `${name} is not installed: ${installLine(allocators[name])}`;
+  const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
+  const { prices } = await choose(traces[0], options);
+  return { target: new ClockedTarget(policy, axes, baseline, setupFor(options), fileOf), trouble, prices };
+}
+
+function refuseHakmemOnly({ target, mode, set, policy }: Options): void {
+  if (mode !== undefined || set.length > 0 || policy !== 'hakmem')
+    throw new UsageError(`--target ${target}: --mode, --set and --policy are of hakmem; wanted --axis ${target}_...`);
 }
 
 function setupFor(options: Options): (trace: Trace) => Promise<Setup> {
@@ -224,7 +253,7 @@ function conditionsOf({ target, rssMax, slowdownMax, memoryMore }: Options): Con
     .filter(([, value]) => value !== undefined)
     .map(([name]) => name);
   if (names.length > 1) throw new UsageError(`${names.join(' and ')}: found ${names.length}, wanted one of them`);
-  const by_default = names.length === 0 && target === 'glibc' ? glibc_memory_more : undefined;
+  const by_default = names.length === 0 && target !== 'hakmem' ? peer_memory_more : undefined;
   return {
     rss_max_bytes: rssMax,
     slowdown_max_percent: slowdownMax,

@@ -127,3 +127,36 @@ function verdictOf(of: { faults: number; real_faults: number; peak: number; unpr
   } as unknown as Held;
   return compared('kernel', held).verdict;
 }
+
+test.each([
+  ['jemalloc', 'MALLOC_CONF=dirty_decay_ms:-1'],
+  ['mimalloc', 'MIMALLOC_ALLOW_DECOMMIT=0'],
+] as const)(
+  'of %s what gives nothing back is found where memory is no matter, and has fewer faults for real',
+  (name, setting) => {
+    if (libraryOf(allocators[name]) === undefined) return;
+    const axis = name === 'jemalloc' ? 'jemalloc_dirty_decay_ms=0,10000,-1' : 'mimalloc_allow_decommit=0,1';
+    const few = ['--memory-more', '900', '--rounds', '2', '--axis', axis];
+    const { stdout, stderr } = hakmem('tune', large, '--json', '--target', name, ...few);
+    const { target, best, pareto, predicted, verified, baseline, unchecked } = JSON.parse(stdout);
+    expect([stderr, unchecked, target]).toEqual(['', null, name]);
+    expect(pareto.map((each: { setting: string }) => each.setting)).toContain(setting);
+    expect(Object.keys(best)).toEqual([axis.slice(0, axis.indexOf('='))]);
+    expect(verified.check).toBe('agree');
+    expect(verified.faults).toBeLessThanOrEqual(baseline.faults);
+    expect(Math.abs(verified.faults - predicted.faults)).toBeLessThanOrEqual(Math.max(40, 0.05 * predicted.faults));
+  },
+);
+
+test.each([
+  [
+    ['--target', 'jemalloc', '--axis', 'jemalloc_foo=1'],
+    /^hakmem: --axis jemalloc_foo: unknown; wanted one of jemalloc_/,
+  ],
+  [['--target', 'jemalloc', '--engine', 'replay'], /^hakmem: --engine replay: of jemalloc there is sim alone$/m],
+  [['--target', 'mimalloc', '--mode', 'FAST'], /^hakmem: --target mimalloc: --mode, --set and --policy are of hakmem/],
+])('tune %j is refused in one line', (args, words) => {
+  const { status, stdout, stderr } = hakmem('tune', large, ...args);
+  expect(stderr).toMatch(words);
+  expect([status, stdout]).toEqual([2, '']);
+});

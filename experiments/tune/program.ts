@@ -19,9 +19,10 @@ export interface OnProgram {
 const harm_of_cpu = 0.01;
 const harm_of_memory = 0.02;
 
-/** Throws CheckFailed where the setting would not be live in the program. */
+/** `allocator` as it is against the setting. Throws CheckFailed where the setting would not be live in the program. */
 export async function verifyOnProgram(
   argv: readonly string[],
+  allocator: string,
   setting: string,
   {
     runs,
@@ -31,7 +32,7 @@ export async function verifyOnProgram(
   }: { runs: number; seed: number; signal: AbortSignal; ran: (done: number, total: number) => void },
 ): Promise<OnProgram> {
   const subject = programSubject(argv, 'hash', signal);
-  const settings = { a: parseSubject('default'), b: parseSubject(setting) };
+  const settings = { a: parseSubject(allocator), b: parseSubject(setting) };
   await subject.prove(settings.b);
   let done = 0;
   const { of, differences } = await interleaved(subject, settings, { runs, seed }, () => {
