@@ -252,7 +252,7 @@ function conditionsOf({ target, rssMax, slowdownMax, memoryMore }: Options): Con
   const names = Object.entries(given)
     .filter(([, value]) => value !== undefined)
     .map(([name]) => name);
-  if (names.length > 1) throw new UsageError(`${names.join(' and ')}: found ${names.length}, wanted one of them`);
+  if (names.length > 1) throw new UsageError(`${names.join(' and ')}: found both, wanted one of them`);
   const by_default = names.length === 0 && target !== 'hakmem' ? peer_memory_more : undefined;
   return {
     rss_max_bytes: rssMax,
