@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { discardUnfinished } from '../traces/file.ts';
 import { exit_codes, exitCodeOf, UsageError } from './command.ts';
-import { commands } from './commands.ts';
+import { type AddCommand, commands } from './commands.ts';
 
 /** Runs the command line `args` (without node and script) and returns the exit code. */
 export async function main(args: readonly string[], version: string): Promise<number> {
@@ -13,7 +13,7 @@ export async function main(args: readonly string[], version: string): Promise<nu
     .showSuggestionAfterError()
     .configureOutput({ outputError: (text, write) => write(`hakmem: ${oneLine(text)}\n`) })
     .exitOverride();
-  for (const add of commands) add(program);
+  for (const add of await wanted(args)) add(program);
   for (const command of program.commands) command.exitOverride();
   process.exitCode = exit_codes.holds;
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -39,6 +39,13 @@ export async function main(args: readonly string[], version: string): Promise<nu
     process.stderr.write(`hakmem: ${oneLine((error as Error).message)}\n`);
     return code;
   }
+}
+
+/** The command that is named, or all of them, for help and for a name that there is not. */
+async function wanted(args: readonly string[]): Promise<readonly AddCommand[]> {
+  const [name] = args;
+  const load = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
+  return load === undefined ? Promise.all(Object.values(commands).map((each) => each())) : [await load()];
 }
 
 /** Errors are one line, whoever worded them. */

@@ -1,5 +1,5 @@
 /** What every subcommand shares: sizes, one-line errors with their exit code, and where words and documents go. */
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { TraceError } from '../traces/trace.ts';
 import { notBytes, readBytes } from './sizes.ts';
 
@@ -95,4 +95,11 @@ export class Progress {
   finish(): void {
     if (this.shown && process.stderr.isTTY) process.stderr.write('\n');
   }
+}
+
+/** What stands behind `--`; commander hands it on among the other arguments. */
+export function programAfterDashes(command: Command): readonly string[] {
+  const words = (command.parent as Command & { readonly rawArgs: readonly string[] }).rawArgs;
+  const dashes = words.indexOf('--');
+  return dashes < 0 ? [] : words.slice(dashes + 1);
 }

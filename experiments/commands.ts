@@ -1,40 +1,29 @@
-/** The subcommands, a line each. */
+/** The subcommands, a line each: loaded by name, because all of them together take longer to load than most runs. */
 import type { Command } from 'commander';
-import { addCheck } from './check.ts';
-import { addDoctor } from './doctor.ts';
-import { addExplain } from './explain.ts';
-import { addExplore } from './explore.ts';
-import { addExport } from './export.ts';
-import { addGenerate } from './generate.ts';
-import { addImport } from './import.ts';
-import { addInfo } from './info.ts';
-import { addPolicy } from './policy.ts';
-import { addQuery } from './query.ts';
-import { addRecord } from './record.ts';
-import { addReplay } from './replay.ts';
-import { addReport } from './report.ts';
-import { addStudy } from './study.ts';
-import { addSweep } from './sweep.ts';
-import { addTune } from './tune.ts';
 
 /** Adds a subcommand, its options and its action to the program. */
 export type AddCommand = (program: Command) => void;
 
-export const commands: readonly AddCommand[] = [
-  addRecord,
-  addGenerate,
-  addImport,
-  addInfo,
-  addReplay,
-  addExplain,
-  addSweep,
-  addTune,
-  addCheck,
-  addPolicy,
-  addStudy,
-  addExport,
-  addQuery,
-  addReport,
-  addExplore,
-  addDoctor,
-];
+/** In the order of the help. */
+export const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  record: async () => (await import('./record.ts')).addRecord,
+  generate: async () => (await import('./generate.ts')).addGenerate,
+  import: async () => (await import('./import.ts')).addImport,
+  info: async () => (await import('./info.ts')).addInfo,
+  replay: async () => (await import('./replay.ts')).addReplay,
+  explain: async () => (await import('./explain.ts')).addExplain,
+  calibrate: async () => (await import('./calibrate.ts')).addCalibrate,
+  sweep: async () => (await import('./sweep.ts')).addSweep,
+  tune: async () => (await import('./tune.ts')).addTune,
+  compare: async () => (await import('./compare.ts')).addCompare,
+  'verify-setting': async () => (await import('./verify-setting.ts')).addVerifySetting,
+  bench: async () => (await import('./bench.ts')).addBench,
+  check: async () => (await import('./check.ts')).addCheck,
+  policy: async () => (await import('./policy.ts')).addPolicy,
+  study: async () => (await import('./study.ts')).addStudy,
+  export: async () => (await import('./export.ts')).addExport,
+  query: async () => (await import('./query.ts')).addQuery,
+  report: async () => (await import('./report.ts')).addReport,
+  explore: async () => (await import('./explore.ts')).addExplore,
+  doctor: async () => (await import('./doctor.ts')).addDoctor,
+};

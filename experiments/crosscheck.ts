@@ -207,19 +207,32 @@ function unchecked(level: CheckLevel, silent: readonly Liveness[], reason: strin
 
 /** Runs `use` with a `.hak` file of the trace: its own, or one written for the purpose and removed after. */
 export async function withHakFile<T>(trace: Trace, use: (path: string) => Promise<T>): Promise<T> {
-  if (trace instanceof HakTrace) return use(trace.path);
-  const folder = mkdtempSync(join(tmpdir(), 'hakmem-'));
-  const discard = (): void => rmSync(folder, { recursive: true, force: true });
-  // Ctrl-C ends the process from a signal handler: no finally is reached.
-  process.once('exit', discard);
+  const { path, discard } = asHakFile(trace);
   try {
-    const path = join(folder, 'trace.hak');
-    const { origin, statistics } = trace;
-    const columns = { time: origin.has_time, sites: origin.has_sites, touch: statistics.large_blocks_touched > 0 };
-    writeHak(path, trace.chunks(), columns, () => origin);
     return await use(path);
   } finally {
-    process.off('exit', discard);
     discard();
   }
+}
+
+/** The trace's own `.hak` file, or one written for as long as it is not discarded; the end of the process discards it. */
+export function asHakFile(trace: Trace): { readonly path: string; readonly discard: () => void } {
+  if (trace instanceof HakTrace) return { path: trace.path, discard: () => {} };
+  const folder = mkdtempSync(join(tmpdir(), 'hakmem-'));
+  const discard = (): void => {
+    process.off('exit', discard);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  // Ctrl-C ends the process from a signal handler: no finally is reached.
+  process.once('exit', discard);
+  const path = join(folder, 'trace.hak');
+  const { origin, statistics } = trace;
+  const columns = { time: origin.has_time, sites: origin.has_sites, touch: statistics.large_blocks_touched > 0 };
+  try {
+    writeHak(path, trace.chunks(), columns, () => origin);
+  } catch (error) {
+    discard();
+    throw error;
+  }
+  return { path, discard };
 }

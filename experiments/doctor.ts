@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { type Allocator, allocator_names, allocators, installLine, libraryOf } from '../native/allocators.ts';
 import { native_root, nativeTrouble, probeProfile } from '../native/index.ts';
 import { replayer_path, replayerTrouble } from '../native/replayer.ts';
+import { cachedPath } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
 import { print, printJson } from './command.ts';
 
@@ -25,7 +26,7 @@ export function addDoctor(program: Command): void {
     .description('what this machine has and lacks, with the command that installs what is missing')
     .option('--json', 'print one JSON document')
     .action((options: { json?: boolean }) => {
-      const findings = [...compilers(), nativePart(), recorder(), replayer(), ...kernel(), ...tools()];
+      const findings = [...compilers(), nativePart(), recorder(), replayer(), ...kernel(), calibration(), ...tools()];
       if (options.json) printJson({ findings });
       else print(...findings.map(line));
       process.exitCode = findings.every(({ ok, needed }) => ok || !needed) ? 0 : 1;
@@ -123,6 +124,13 @@ function kernel(): Finding[] {
       fix: null,
     },
   ];
+}
+
+function calibration(): Finding {
+  const path = cachedPath();
+  const ok = existsSync(path);
+  const found = ok ? path : 'none of this machine and kernel; hakmem calibrate measures them';
+  return { name: 'measured prices', ok, needed: false, found, fix: null };
 }
 
 function firstLine(text: string): string {

@@ -1,26 +1,15 @@
 /** `hakmem record`: runs a program under the recorder and writes a trace for each process that it became or started. */
 import { spawn } from 'node:child_process';
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { cpus, release, tmpdir } from 'node:os';
-import { basename, delimiter, dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { writeHak } from '../traces/file.ts';
 import { type Launch, type RecordedProcess, Recording, readProcesses } from '../traces/recording.ts';
 import type { Chunk, Origin, Statistics } from '../traces/trace.ts';
 import { CheckFailed, exit_codes, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
+import { findProgram, obstacleOf } from './program-file.ts';
 
 interface RecordOptions {
   readonly output?: string;
@@ -72,8 +61,9 @@ is kept in the trace and said on stderr when it is not 0. Exit codes: 0 recorded
 
 async function record(name: string, args: readonly string[], options: RecordOptions): Promise<void> {
   const file = findProgram(name);
-  const obstacle = whyNotRecordable(file);
-  if (obstacle !== null) throw new CheckFailed(`${file}: ${obstacle}, so the recorder cannot be preloaded into it`);
+  const obstacle = obstacleOf(file);
+  if (obstacle !== null)
+    throw new CheckFailed(`${file}: ${obstacle.says}, so the recorder cannot be preloaded into it`);
   const output = options.output;
   checkWritable(output ?? '.hak');
   const directory = mkdtempSync(join(tmpdir(), 'hakmem-record-'));
@@ -95,8 +85,8 @@ async function record(name: string, args: readonly string[], options: RecordOpti
   }
 }
 
-/** Before the program runs, for afterwards it would have run in vain. Throws UsageError. */
-function checkWritable(output: string): void {
+/** Before the work is done, for afterwards it would have been in vain. Throws UsageError. */
+export function checkWritable(output: string): void {
   const folder = dirname(output);
   if (!existsSync(folder)) throw new UsageError(`${output}: cannot be written: there is no folder ${folder}`);
   if (existsSync(output) && !statSync(output).isFile())
@@ -105,54 +95,6 @@ function checkWritable(output: string): void {
     accessSync(folder, constants.W_OK);
   } catch {
     throw new UsageError(`${output}: cannot be written: no permission in ${folder}`);
-  }
-}
-
-/** As execvp would find it. Throws UsageError. */
-function findProgram(name: string): string {
-  const candidates = name.includes('/')
-    ? [name]
-    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder === '' ? '.' : folder, name));
-  const files = candidates.filter((path) => existsSync(path) && statSync(path).isFile());
-  for (const path of files) {
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {}
-  }
-  if (files.length > 0) throw new UsageError(`${files[0]}: not executable; wanted a program`);
-  throw new UsageError(
-    name.includes('/') ? `${name}: no such program` : `${name}: no such program in the folders of PATH`,
-  );
-}
-
-/** What keeps the loader from preloading into the file; null where nothing is known to. */
-function whyNotRecordable(path: string): string | null {
-  const bytes = startOf(path);
-  if (bytes.length < 64 || bytes.toString('latin1', 0, 4) !== '\x7fELF') return null;
-  const own = startOf(process.execPath);
-  if (bytes[4] !== own[4] || bytes.readUInt16LE(18) !== own.readUInt16LE(18))
-    return 'a program for another architecture';
-  const table = Number(bytes.readBigUInt64LE(32));
-  const entry_bytes = bytes.readUInt16LE(54);
-  const entries = Array.from({ length: bytes.readUInt16LE(56) }, (_, at) => table + at * entry_bytes);
-  const interpreter_segment = 3;
-  if (!entries.some((at) => at + 4 <= bytes.length && bytes.readUInt32LE(at) === interpreter_segment))
-    return 'statically linked: it has no dynamic loader';
-  const { mode, uid, gid } = statSync(path);
-  if ((mode & 0o4000 && uid !== process.getuid?.()) || (mode & 0o2000 && gid !== process.getgid?.()))
-    return 'setuid or setgid: the loader ignores LD_PRELOAD';
-  return null;
-}
-
-/** Where an ELF file keeps its header and the list of its segments. */
-function startOf(path: string): Buffer {
-  const bytes = Buffer.alloc(64 * 1024);
-  const descriptor = openSync(path, 'r');
-  try {
-    return bytes.subarray(0, readSync(descriptor, bytes));
-  } finally {
-    closeSync(descriptor);
   }
 }
 

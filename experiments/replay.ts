@@ -4,17 +4,28 @@ import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learns, learnsSites, params, type Regret, type Result, type Setup } from '../sim/index.ts';
 import { open, sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
+import { describePrices, pricesInWords } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
 import { learningData } from './learned-run.ts';
+import { peerPolicy, replayPeerCommand } from './peer-replay.ts';
 import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
-import { learningPage } from './report/learning.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { revision } from './sweep/provenance.ts';
+import {
+  addTimeOptions,
+  refusal,
+  type TimedReplay,
+  type TimeOptions,
+  timeDocument,
+  timeFields,
+  timeLines,
+  timeReplay,
+} from './timed.ts';
 
-interface Options extends SetupOptions {
+interface Options extends SetupOptions, TimeOptions {
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
   readonly checkpoints?: boolean;
@@ -24,11 +35,13 @@ interface Options extends SetupOptions {
 }
 
 export function addReplay(program: Command): void {
-  addSetupOptions(
-    program
-      .command('replay')
-      .description('simulate a trace under a policy and cross-check the result')
-      .argument('<trace>', 'a .hak file, or any format that import reads'),
+  addTimeOptions(
+    addSetupOptions(
+      program
+        .command('replay')
+        .description('simulate a trace under a policy and cross-check the result')
+        .argument('<trace>', 'a .hak file, or any format that import reads'),
+    ),
   )
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the check (machine-wide, put back after; needs root)')
@@ -40,6 +53,11 @@ export function addReplay(program: Command): void {
 }
 
 async function replayCommand(path: string, options: Options): Promise<void> {
+  const peer = peerPolicy(options.policy);
+  if (peer !== undefined) {
+    await replayPeerCommand(path, peer, options);
+    return;
+  }
   if (options.check === 'time')
     throw new UsageError(
       '--check time needs prices measured on this machine, which this version cannot make; wanted kernel',
@@ -55,26 +73,29 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     throw new UsageError(
       '--learning-page: found a configuration that learns nothing, wanted --mode LEARNING or --set lifecycle=auto',
     );
+  const timed = timeReplay(trace, chosen, options);
   const progress = new Progress(`replaying ${path}`, options.progress === true);
   const checked = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),
   });
   const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
-  if (page !== undefined) writePage(page, trace, chosen.setup);
-  if (options.json) printJson(document(trace, chosen, checked, regret, options.checkpoints === true));
-  else print(...report(trace, chosen, checked, regret));
-  process.exitCode = complain(checked);
+  if (page !== undefined) await writePage(page, trace, chosen.setup);
+  if (options.json) printJson(document(trace, chosen, checked, regret, timed, options.checkpoints === true));
+  else print(...report(trace, chosen, checked, regret, timed));
+  process.exitCode = complain(checked, timed);
 }
 
-function writePage(path: string, trace: Trace, setup: Setup): void {
+async function writePage(path: string, trace: Trace, setup: Setup): Promise<void> {
+  // What draws takes longer to load than everything else, and most runs draw nothing.
+  const { learningPage } = await import('./report/learning.ts');
   const command = `hakmem ${process.argv.slice(2).join(' ')}`;
   const text = learningPage(learningData(trace, setup), { revision: revision(), command });
   writeAtomically(path, (sink) => sink.append(new TextEncoder().encode(text)));
 }
 
 /** Says what did not hold, a line each, and returns the exit code. */
-function complain({ sim, native, check }: Checked): number {
+function complain({ sim, native, check }: Checked, timed: TimedReplay | null): number {
   let code: number = exit_codes.holds;
   const fail = (line: string): void => {
     say(line);
@@ -88,6 +109,8 @@ function complain({ sim, native, check }: Checked): number {
     const { event, field, sim: a, native: b } = check.first_difference!;
     fail(`simulator and native core differ at event ${event}: ${field} is ${a} and ${b}`);
   }
+  const refused = timed === null ? null : refusal(timed);
+  if (refused !== null) fail(refused);
   if (check.verdict === 'unchecked' && check.level !== 'none') fail(`unchecked: ${check.reason}`);
   return code;
 }
@@ -97,6 +120,7 @@ function document(
   chosen: Chosen,
   checked: Checked,
   regret: Regret | null,
+  timed: TimedReplay | null,
   checkpoints: boolean,
 ): unknown {
   const { setup, prices, profile, mode } = chosen;
@@ -109,21 +133,28 @@ function document(
     seed: setup.seed,
     touch: setup.touch,
     spec_fingerprint: fingerprint(),
-    prices: { name: prices.name, sha256: prices.sha256, source: prices.source },
+    prices: describePrices(prices),
     kernel_profile: { ...profile.profile, source: profile.source },
-    sim: shown(checked.sim, checkpoints),
+    sim: { ...shown(checked.sim, checkpoints), ...timeFields(timed) },
     native: checked.native === null ? null : shown(checked.native, checkpoints),
     regret,
+    ...(timed === null ? {} : { time: timeDocument(timed) }),
     check: { ...check, liveness_failures: silent.map(({ feature }) => feature) },
   };
 }
 
-function shown(result: Result, with_checkpoints: boolean): unknown {
+function shown(result: Result, with_checkpoints: boolean): object {
   const { log: _, checkpoints, ...rest } = result;
   return with_checkpoints ? { ...rest, checkpoints } : rest;
 }
 
-function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, regret: Regret | null): string[] {
+function report(
+  trace: Trace,
+  chosen: Chosen,
+  { sim, native, check }: Checked,
+  regret: Regret | null,
+  timed: TimedReplay | null,
+): string[] {
   const { setup, mode, prices } = chosen;
   const side = (name: string, of: (result: Result) => number | string | null): string => {
     const mine = of(sim);
@@ -151,13 +182,14 @@ function report(trace: Trace, chosen: Chosen, { sim, native, check }: Checked, r
       `batch ${sim.batch.added} added, ${sim.batch.withdrawn} withdrawn, ${sim.batch.flushes} flushes; ` +
       `kept ${sim.kept.reused} reused`,
     `  heap path ${sim.heap.faults} faults by its ledger${native === null || check.level !== 'kernel' ? '' : `, ${native.heap.faults} measured`}`,
-    `  time ${milliseconds(sim.time_ns.total)} at ${prices.source} prices ` +
+    `  time ${milliseconds(sim.time_ns.total)} at ${pricesInWords(prices)} ` +
       `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
     `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
       `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,
     ...learned(setup, sim),
     ...(regret === null ? [] : regretLines(regret)),
     '',
+    ...(timed === null ? [] : [...timeLines(timed, prices), '']),
     ...verdict(check),
   ];
 }

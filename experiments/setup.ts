@@ -1,6 +1,4 @@
 /** From the options that replay and explain share to everything a replay depends on. */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { probeProfile } from '../native/index.ts';
 import {
@@ -13,9 +11,7 @@ import {
   learns,
   type Mode,
   mode_names,
-  prices as nominal_prices,
   type ParamName,
-  type Prices,
   params,
   parseMode,
   parseSetting,
@@ -23,7 +19,9 @@ import {
   type TouchModel,
 } from '../sim/index.ts';
 import type { Trace } from '../traces/index.ts';
+import { nominalPrices, type PriceList, readPrices } from './calibrate/price-file.ts';
 import { parseBytes, UsageError, wholeNumber } from './command.ts';
+import { check, readJson } from './json-file.ts';
 import { type LoadedPolicy, loadPolicy, namesModule } from './policy/module.ts';
 
 export interface SetupOptions {
@@ -35,13 +33,6 @@ export interface SetupOptions {
   readonly profile?: string;
   readonly touch?: string;
   readonly seed: number;
-}
-
-export interface PriceList {
-  readonly name: string;
-  readonly sha256: string;
-  readonly source: 'nominal' | 'measured';
-  readonly prices: Prices;
 }
 
 export interface ChosenProfile {
@@ -64,7 +55,10 @@ export function addSetupOptions(command: Command): Command {
     .option('--mode <mode>', `one of ${mode_names.join(' ')}; HAKMEM_MODE unless given, else BALANCED`)
     .option('--set <param=value>', 'a parameter over the mode and over HAKMEM_SET; may be given again', collect, [])
     .option('--policy <policy>', 'hakmem, or a module of yours, such as ./mine.mjs: docs/OWN-POLICY.md', 'hakmem')
-    .option('--prices <file>', 'prices in nanoseconds, JSON; nominal ones unless given')
+    .option(
+      '--prices <file>',
+      'prices, JSON, or "measured": those that calibrate kept for this machine; nominal unless given',
+    )
     .option('--profile <file>', 'kernel profile, JSON; that of this machine unless given')
     .option('--touch <model>', `one of ${enums.touch.join(' ')}; recorded where the trace has it, else page`)
     .option('--seed <n>', 'seed of every random choice', wholeNumber(0), 1);
@@ -74,7 +68,7 @@ export function addSetupOptions(command: Command): Command {
 export async function choose(trace: Trace, options: SetupOptions): Promise<Chosen> {
   const policy = await choosePolicy(options.policy);
   const { mode, config } = chooseConfig(options, policy);
-  const prices = options.prices === undefined ? nominal() : await readPrices(options.prices);
+  const prices = options.prices === undefined ? nominalPrices() : await readPrices(options.prices);
   const profile = options.profile === undefined ? machineProfile() : await readProfile(options.profile);
   if (config.batch_vectored === 1 && !profile.profile.process_madvise)
     throw new UsageError(
@@ -156,40 +150,16 @@ function named<T>(variable: string | null | ((parameter: string) => boolean), re
   }
 }
 
-function chooseTouch(trace: Trace, wanted: string | undefined): TouchModel {
+export function chooseTouch(trace: Trace, wanted: string | undefined): TouchModel {
   if (wanted === undefined) return trace.statistics.large_blocks_touched > 0 ? 'recorded' : 'page';
   if (!(enums.touch as readonly string[]).includes(wanted))
     throw new UsageError(`unknown touch model "${wanted}"; wanted one of ${enums.touch.join(' ')}`);
   return wanted as TouchModel;
 }
 
-function nominal(): PriceList {
-  return { name: 'nominal', sha256: sha256(JSON.stringify(nominal_prices)), source: 'nominal', prices: nominal_prices };
-}
-
 function machineProfile(): ChosenProfile {
   const profile = probeProfile();
   return profile === null ? { source: 'default', profile: default_profile } : { source: 'probed', profile };
-}
-
-async function readPrices(path: string): Promise<PriceList> {
-  const { text, json } = readJson(path);
-  const { z } = await import('zod');
-  const price = z.int().min(0).max(1e12);
-  const schema = z.object({
-    name: z.string().default(path),
-    prices: z.object(
-      Object.fromEntries(
-        Object.entries(nominal_prices).map(([name, nominal]) => [
-          name,
-          // Price files are older than this one, and it matters only where slots are searched.
-          name === 'probe_ns' ? price.default(nominal) : price,
-        ]),
-      ) as Record<keyof Prices, typeof price>,
-    ),
-  });
-  const { name, prices } = check(path, schema.safeParse(json));
-  return { name, sha256: sha256(text), source: 'measured', prices };
 }
 
 async function readProfile(path: string): Promise<ChosenProfile> {
@@ -205,36 +175,6 @@ async function readProfile(path: string): Promise<ChosenProfile> {
     process_madvise: z.boolean(),
   });
   return { source: 'file', profile: check(path, schema.safeParse(json)) };
-}
-
-function readJson(path: string): { text: string; json: unknown } {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UsageError(
-      `${path}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`,
-    );
-  }
-  try {
-    return { text, json: JSON.parse(text) };
-  } catch (error) {
-    throw new UsageError(`${path}: not JSON: ${(error as Error).message}`);
-  }
-}
-
-type Parsed<T> =
-  | { success: true; data: T }
-  | { success: false; error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } };
-
-function check<T>(path: string, parsed: Parsed<T>): T {
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new UsageError(`${path}: ${issue.path.join('.') || 'document'}: ${issue.message}`);
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 function collect(text: string, before: readonly string[]): readonly string[] {

@@ -3,35 +3,59 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import type { Setup } from '../sim/index.ts';
-import { open, type Trace } from '../traces/index.ts';
-import { exit_codes, Progress, print, printJson, say, sizeOption, UsageError, wholeNumber } from './command.ts';
-import { type CheckLevel, check_levels } from './crosscheck.ts';
+import { type HakTrace, open, type Trace } from '../traces/index.ts';
+import type { PriceList } from './calibrate/price-file.ts';
+import {
+  exit_codes,
+  Progress,
+  print,
+  printJson,
+  programAfterDashes,
+  say,
+  sizeOption,
+  UsageError,
+  wholeNumber,
+} from './command.ts';
+import { asHakFile, type CheckLevel, check_levels } from './crosscheck.ts';
 import { uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, refuseUnasked, type SetupOptions } from './setup.ts';
 import { type Axis, parseAxis } from './sweep/axes.ts';
+import { GlibcTarget, glibcTrouble } from './tune/glibc.ts';
+import { glibcSpace, parseGlibcAxis } from './tune/glibc-space.ts';
 import { HakmemTarget, hakmemTrouble } from './tune/hakmem.ts';
 import { defaultSpace, givenSpace } from './tune/hakmem-space.ts';
 import { methods } from './tune/methods.ts';
-import { cheapestUnder, leastMemoryWithin, type Objective, weightedScore } from './tune/objective.ts';
+import { cheapestAtMemory, cheapestUnder, leastMemoryWithin, type Objective, weightedScore } from './tune/objective.ts';
+import { verifyOnProgram } from './tune/program.ts';
 import { documentOf, linesOf } from './tune/report.ts';
 import type { Space } from './tune/space.ts';
-import { differing, tune } from './tune/tune.ts';
+import { type Engine, engines, type Target } from './tune/target.ts';
+import { differing, hasSetting, type Tuned, tune } from './tune/tune.ts';
+import type { Conditions } from './tune/worth.ts';
 
 interface Options extends SetupOptions {
-  readonly target: string;
-  readonly engine: string;
-  readonly method: string;
+  readonly target: TargetName;
+  readonly engine: Engine;
+  readonly method?: string;
   readonly axis: readonly string[];
   readonly rssMax?: number;
   readonly slowdownMax?: number;
+  readonly memoryMore?: number;
   readonly heldOut?: readonly string[];
   readonly budget?: number;
   readonly rounds: number;
+  readonly verify?: boolean;
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
   readonly progress?: boolean;
   readonly json?: boolean;
 }
+
+/** The search method of each target, unless another is asked for. */
+const method_of = { hakmem: 'halving', glibc: 'climbs' } as const;
+type TargetName = keyof typeof method_of;
+/** What people run is not to grow for a setting: as much as this is noise to them. */
+const glibc_memory_more = 2;
 
 /** More combinations than this are a sweep's work, not a search's. */
 const configurations_max = 100_000;
@@ -41,14 +65,19 @@ export function addTune(program: Command): void {
     program
       .command('tune')
       .description('search the setting that is best for traces, and check it on the real kernel and on other traces')
-      .argument('<trace...>', 'a .hak file, or any format that import reads'),
+      .argument('<trace...>', 'a .hak file, or any format that import reads; -- and a program for --verify'),
   )
-    .addOption(new Option('--target <target>', 'whose setting').choices(['hakmem']).default('hakmem'))
-    .addOption(new Option('--engine <engine>', 'how settings are tried').choices(['sim']).default('sim'))
+    .addOption(new Option('--target <target>', 'whose setting').choices(Object.keys(method_of)).default('hakmem'))
     .addOption(
-      new Option('--method <method>', methods.map(({ name, says }) => `${name}: ${says}`).join('; '))
-        .choices(methods.map(({ name }) => name))
-        .default(methods[0].name),
+      new Option('--engine <engine>', 'sim: in a model; replay: on the allocator itself, glibc alone')
+        .choices(engines)
+        .default(engines[0]),
+    )
+    .addOption(
+      new Option(
+        '--method <method>',
+        `${methods.map(({ name, says }) => `${name}: ${says}`).join('; ')}; ${method_of.hakmem}, of glibc ${method_of.glibc} unless given`,
+      ).choices(methods.map(({ name }) => name)),
     )
     .option(
       '--axis <values>',
@@ -57,53 +86,54 @@ export function addTune(program: Command): void {
       [],
     )
     .option('--rss-max <size>', 'the cheapest in time with no more than this resident', sizeOption)
+    .option(
+      '--memory-more <percent>',
+      `the cheapest in time with at most so much more resident than as it is; of glibc ${glibc_memory_more} unless given`,
+      percentage,
+    )
     .option('--slowdown-max <percent>', 'the least memory at most so much slower than the cheapest', percentage)
     .option('--held-out <trace...>', 'traces that the search does not see, to try the winner on')
     .option('--budget <n>', 'configurations to consider at most, drawn by the seed', wholeNumber(1))
+    .option('--verify', 'run the program behind -- with the setting and without, in turns; of glibc')
     .option('--rounds <n>', 'runs of winner and baseline on the real kernel', wholeNumber(1, 1000), 5)
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the runs (machine-wide, put back after; needs root)')
     .option('--progress', 'show progress on stderr')
     .option('--json', 'print one JSON document')
-    .action(tuneCommand);
+    .action((words: readonly string[], options: Options, command: Command) => {
+      const argv = programAfterDashes(command);
+      return tuneCommand(words.slice(0, words.length - argv.length), argv, options);
+    });
 }
 
-async function tuneCommand(paths: readonly string[], options: Options): Promise<void> {
+async function tuneCommand(paths: readonly string[], argv: readonly string[], options: Options): Promise<void> {
+  refuseProgram(paths, argv, options);
   if (options.check === 'time') throw new UsageError('--check time is for replay; wanted none, decisions or kernel');
-  const objective = objectiveOf(options);
+  const conditions = conditionsOf(options);
+  const objective = objectiveOf(conditions);
   const traces = openAll(paths);
   const held_out = openAll(options.heldOut ?? []);
   const seen = new Set(paths.map((path) => resolve(path)));
   const twice = (options.heldOut ?? []).find((path) => seen.has(resolve(path)));
   if (twice !== undefined)
     throw new UsageError(`--held-out ${twice}: found among the traces to tune for, wanted another`);
-  const axes = options.axis.map(parseAxis);
-  const { mode, setup, policy } = await choose(traces[0], options);
-  refuseTwice(axes, options.set);
-  if (policy !== null) for (const { name, values } of axes) refuseUnasked(name, values);
-  const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config, policy !== null);
-  refuseMany(space);
-  const setupOf = async (trace: Trace): Promise<Setup> => (await choose(trace, options)).setup;
-  const target = new HakmemTarget(mode, setup.config, space, setupOf, policy);
-  if (options.holdKhugepaged === true && holdKhugepaged() === null)
-    throw new UsageError(
-      '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
-    );
+  const { target, trouble, prices } = await (options.target === 'glibc' ? glibcTarget : hakmemTarget)(traces, options);
+  refuseMany(target.space);
   const subjects = await inTurn(traces, (trace) => target.subject(trace));
   const others = await inTurn(held_out, (trace) => target.subject(trace));
-  const method = methods.find(({ name }) => name === options.method)!;
-  const tuned = await tune(target, subjects, others, method, objective, {
+  const method = methods.find(({ name }) => name === (options.method ?? method_of[options.target]))!;
+  const found = await tune(target, subjects, others, method, objective, {
     seed: options.seed,
     budget: options.budget,
-    rss_max_bytes: options.rssMax,
-    slowdown_max_percent: options.slowdownMax,
+    ...conditions,
     check: options.check,
     rounds: options.rounds,
-    trouble: policy === null ? hakmemTrouble() : uncheckable(policy, '--check none'),
+    trouble,
     progress: phases(options.progress === true),
   });
-  if (options.json) printJson(documentOf(tuned));
-  else print(...linesOf(tuned));
+  const tuned = argv.length > 0 ? await onProgram(found, argv, options) : found;
+  if (options.json) printJson(documentOf(tuned, prices));
+  else print(...linesOf(tuned, prices));
   const difference = differing(tuned);
   if (difference !== null) throw difference;
   if (tuned.impossible !== null) {
@@ -120,11 +150,92 @@ async function tuneCommand(paths: readonly string[], options: Options): Promise<
   }
 }
 
-function objectiveOf({ rssMax, slowdownMax }: Options): Objective {
-  if (rssMax !== undefined && slowdownMax !== undefined)
-    throw new UsageError('--rss-max and --slowdown-max: found both, wanted one of them');
-  if (rssMax !== undefined) return cheapestUnder(rssMax);
-  return slowdownMax === undefined ? weightedScore() : leastMemoryWithin(slowdownMax);
+/** What was found, as it does on the program. */
+async function onProgram(found: Tuned, argv: readonly string[], options: Options): Promise<Tuned> {
+  if (!hasSetting(found)) return found;
+  const interruption = new AbortController();
+  const report = phases(options.progress === true);
+  const program = await verifyOnProgram(argv, found.target.settingText(found.searched.winner.evaluated.point), {
+    runs: Math.max(2, options.rounds),
+    seed: options.seed,
+    signal: interruption.signal,
+    ran: (done, total) => report('running the program', done, total),
+  });
+  return { ...found, program };
+}
+
+function refuseProgram(paths: readonly string[], argv: readonly string[], { verify, target }: Options): void {
+  if (paths.length === 0) throw new UsageError('found no trace, wanted one or more before --');
+  if ((verify === true) !== argv.length > 0)
+    throw new UsageError(
+      verify === true
+        ? '--verify: found no program, wanted -- PROGRAM ARG...'
+        : `found a program (${argv[0]}), wanted --verify too`,
+    );
+  if (verify === true && target !== 'glibc')
+    throw new UsageError(
+      `--verify: found --target ${target}, whose setting no program can run under yet; wanted glibc`,
+    );
+}
+
+interface Targeted {
+  readonly target: Target;
+  /** Why nothing can be checked here; null where it can. */
+  readonly trouble: string | null;
+  readonly prices: PriceList;
+}
+
+async function hakmemTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
+  if (options.engine !== 'sim') throw new UsageError(`--engine ${options.engine}: of hakmem there is sim alone`);
+  const axes = options.axis.map(parseAxis);
+  const { mode, setup, policy, prices } = await choose(traces[0], options);
+  refuseTwice(axes, options.set);
+  if (policy !== null) for (const { name, values } of axes) refuseUnasked(name, values);
+  const space = axes.length > 0 ? givenSpace(axes) : defaultSpace(setup.config, policy !== null);
+  if (options.holdKhugepaged === true && holdKhugepaged() === null)
+    throw new UsageError(
+      '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
+    );
+  return {
+    target: new HakmemTarget(mode, setup.config, space, setupFor(options), policy),
+    trouble: policy === null ? hakmemTrouble() : uncheckable(policy, '--check none'),
+    prices,
+  };
+}
+
+async function glibcTarget(traces: readonly Trace[], options: Options): Promise<Targeted> {
+  if (options.mode !== undefined || options.set.length > 0 || options.policy !== 'hakmem')
+    throw new UsageError('--target glibc: --mode, --set and --policy are of hakmem; wanted --axis glibc_...');
+  const trouble = glibcTrouble();
+  if (trouble !== null && options.engine === 'replay') throw new UsageError(`--engine replay: ${trouble}`);
+  const space = glibcSpace(new Map(options.axis.map(parseGlibcAxis)));
+  const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
+  const { prices } = await choose(traces[0], options);
+  return { target: new GlibcTarget(options.engine, space, setupFor(options), fileOf), trouble, prices };
+}
+
+function setupFor(options: Options): (trace: Trace) => Promise<Setup> {
+  return async (trace) => (await choose(trace, options)).setup;
+}
+
+function conditionsOf({ target, rssMax, slowdownMax, memoryMore }: Options): Conditions {
+  const given = { '--rss-max': rssMax, '--slowdown-max': slowdownMax, '--memory-more': memoryMore };
+  const names = Object.entries(given)
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name);
+  if (names.length > 1) throw new UsageError(`${names.join(' and ')}: found ${names.length}, wanted one of them`);
+  const by_default = names.length === 0 && target === 'glibc' ? glibc_memory_more : undefined;
+  return {
+    rss_max_bytes: rssMax,
+    slowdown_max_percent: slowdownMax,
+    memory_more_percent: memoryMore ?? by_default,
+  };
+}
+
+function objectiveOf({ rss_max_bytes, slowdown_max_percent, memory_more_percent }: Conditions): Objective {
+  if (rss_max_bytes !== undefined) return cheapestUnder(rss_max_bytes);
+  if (memory_more_percent !== undefined) return cheapestAtMemory(memory_more_percent);
+  return slowdown_max_percent === undefined ? weightedScore() : leastMemoryWithin(slowdown_max_percent);
 }
 
 function openAll(paths: readonly string[]): Trace[] {

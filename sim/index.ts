@@ -20,3 +20,21 @@ export {
   silentFeatures,
 } from './result.ts';
 export * from './spec.ts';
+export type { TimeResult } from './time/clock.ts';
+export { type MachineSetup, nominal_machine } from './time/machine.ts';
+export { type Perturbation, type PerturbedResult, perturb } from './time/perturb.ts';
+export {
+  type CurveName,
+  curve_names,
+  curveFrom,
+  curves,
+  type PriceCurve,
+  type PriceCurves,
+  type PricePoint,
+  point_limits,
+  priceAt,
+  referenceOf,
+  scaled,
+} from './time/prices.ts';
+export { type Timed, type TimeSetup, timed, timedHakmem, timedPeer } from './time/timed.ts';
+export { HakmemWork, type TimedPeer, type Work } from './time/work.ts';

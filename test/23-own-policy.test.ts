@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { nominalPrices } from '../experiments/calibrate/price-file.ts';
 import { crossCheck } from '../experiments/crosscheck.ts';
 import { anyCase } from '../experiments/policy/cases.ts';
 import { checkPolicy, type PolicyReport } from '../experiments/policy/check.ts';
@@ -487,7 +488,7 @@ describe('a sweep with a module', () => {
       check: 'none',
       policy: await loadPolicy(path),
       seed: 1,
-      prices: { name: 'nominal', sha256: '', source: 'nominal', prices },
+      prices: nominalPrices(),
       profile: default_profile,
       jobs,
     });

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { nominalPrices } from '../experiments/calibrate/price-file.ts';
 import { crossCheck } from '../experiments/crosscheck.ts';
 import { parseAxis, valueAt } from '../experiments/sweep/axes.ts';
 import type { Driver } from '../experiments/sweep/driver.ts';
@@ -325,7 +326,7 @@ describe('a sweep in this process', () => {
       swept: axes.map(({ name }) => name),
       check,
       seed: 1,
-      prices: { name: 'nominal', sha256: '', source: 'nominal', prices },
+      prices: nominalPrices(),
       profile,
       jobs,
     });

@@ -71,6 +71,8 @@ const contextOf = (trace: string, trace_sha256: string): RowContext => ({
   prices_name: 'nominal',
   prices_sha256: '0'.repeat(64),
   prices_source: 'nominal',
+  prices_machine: 'unknown',
+  prices_machine_name: null,
   prices,
   kernel_profile: JSON.stringify(default_profile),
   machine: 'a machine',

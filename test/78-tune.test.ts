@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { nominalPrices } from '../experiments/calibrate/price-file.ts';
 import { intervalOf, ratioOf, signFlipTest, verdictOf } from '../experiments/statistics.ts';
 import { ceilingOf } from '../experiments/tune/ceiling.ts';
 import { HakmemTarget } from '../experiments/tune/hakmem.ts';
@@ -21,7 +22,7 @@ import {
 import { linesOf } from '../experiments/tune/report.ts';
 import { type Searched, search } from '../experiments/tune/search.ts';
 import { type Axis, chooseSome, grid, type Point } from '../experiments/tune/space.ts';
-import type { Subject, Target } from '../experiments/tune/target.ts';
+import type { ModelSubject, Target } from '../experiments/tune/target.ts';
 import { differing, hasSetting, type TuneOptions, tune } from '../experiments/tune/tune.ts';
 import { unavoidable } from '../experiments/tune/unavoidable.ts';
 import { type Config, configOf, default_profile, foldTrace, prices, type Setup, simulate } from '../sim/index.ts';
@@ -203,7 +204,7 @@ test('configurations of one key have the same figures, on traces full of sizes a
 /** A target whose figures are a function of the point: time and memory from it, everything else by hand. */
 function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, trace: number) => Partial<Figures>) {
   const measured: string[] = [];
-  const subjectOf = (trace: number, live_share = 1): Subject => ({
+  const subjectOf = (trace: number, live_share = 1): ModelSubject => ({
     trace: { ...traceOf(() => {}), path: `trace ${trace}` },
     live_share,
     rows_most: 1000 * live_share,
@@ -216,7 +217,7 @@ function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, 
     sample: (share) => subjectOf(trace, share),
     part: () => subjectOf(trace),
     unavoidable: () => ({ time_ns: 0, faults: 0, memory_bytes: 10 }),
-    check: async () => {},
+    check: async (points) => points.length,
     measure: async (point) => {
       measured.push(point.join(' '));
       const figures = { time_ns: 1, memory_bytes: 1, faults: 1, ...of(point, trace) };
@@ -226,8 +227,10 @@ function fakeTarget(space: readonly Axis[], baseline: Point, of: (point: Point, 
   const target: Target = {
     name: 'fake',
     engine: 'sim',
+    checker: 'nothing',
     space,
     baseline,
+    starts: [baseline],
     legal: (point) => point.every((value) => value >= 0),
     subject: async () => subjectOf(0),
     describe: (point) => Object.fromEntries(point.map((value, axis) => [space[axis].name, value])),
@@ -358,7 +361,7 @@ describe('a whole tuning', () => {
 
   test('sets nothing where the real kernel shows no gain, whatever was predicted', async () => {
     const { target, subjectOf } = fakeTarget(space, [pages(1)], of);
-    const flat: Subject = {
+    const flat: ModelSubject = {
       ...subjectOf(0),
       measure: async () => ({
         time_ns: 5,
@@ -390,7 +393,7 @@ describe('a whole tuning', () => {
       time_ns: 1e7 / a,
       memory_bytes: a,
     }));
-    const plump: Subject = {
+    const plump: ModelSubject = {
       ...subjectOf(0),
       measure: async (point) => {
         const run = await subjectOf(0).measure(point);
@@ -403,14 +406,16 @@ describe('a whole tuning', () => {
     expect(tuned.over_cap).toEqual([{ point: [pages(4)], predicted_bytes: pages(4), resident_peak_bytes: pages(6) }]);
     expect(tuned.searched.winner.evaluated.point).toEqual([pages(2)]);
     expect(hasSetting(tuned)).toBe(true);
-    expect(linesOf(tuned)[0]).toBe(`set   SET=${pages(2)}`);
-    expect(linesOf(tuned).join('\n')).toContain('above the cap for real: SET=16384, 24 KiB where 16 KiB was predicted');
+    expect(linesOf(tuned, nominalPrices())[0]).toBe(`set   SET=${pages(2)}`);
+    expect(linesOf(tuned, nominalPrices()).join('\n')).toContain(
+      'above the cap for real: SET=16384, 24 KiB where 16 KiB was predicted',
+    );
     // What is held out is run with what is set.
     expect(measured.at(-1)).toBe(String(pages(2)));
     const none = await capped(pages(1));
     expect(none.over_cap).toEqual([]);
     expect(hasSetting(none)).toBe(false);
-    expect(linesOf(none)[0]).toBe(
+    expect(linesOf(none, nominalPrices())[0]).toBe(
       'nothing to set: for real the best that was tried takes 6 KiB, above the cap of 4 KiB',
     );
   });
@@ -429,13 +434,13 @@ describe('a whole tuning', () => {
 
   test('a count that differs for real is named, and nothing is set', async () => {
     const { target, subjectOf } = fakeTarget(space, [pages(1)], of);
-    const odd: Subject = {
+    const odd: ModelSubject = {
       ...subjectOf(0),
       measure: async () => ({
         ...{ time_ns: 5, memory_bytes: 1, faults: 1, level: 'kernel', verdict: 'differ' },
         reason: 'event 3: faults is 1 in the simulator and 2 for real',
       }),
-    } as Subject;
+    } as ModelSubject;
     const tuned = await tune(target, [odd], [], method('grid'), weightedScore(), plain);
     expect(differing(tuned)?.message).toMatch(/trace 0: simulator and real kernel differ: event 3: faults/);
     expect(hasSetting(tuned)).toBe(false);

@@ -124,6 +124,15 @@ function doubts(advised: readonly Advised[]): Html[] {
     );
   if (rows.some(({ prices_source }) => prices_source !== 'measured'))
     lines.push('Prices are nominal: typical nanoseconds, not those of your machine. Orders hold better than times.');
+  const strangers = new Set(
+    rows
+      .filter(({ prices_machine }) => prices_machine === 'other')
+      .map(({ prices_machine_name }) => prices_machine_name),
+  );
+  for (const name of strangers)
+    lines.push(
+      `Prices are those of another machine (${name}), not of the one that simulated. Orders hold better than times.`,
+    );
   return lines.map((line) => html`<p class="loud">${line}</p>`);
 }
 

@@ -27,7 +27,7 @@ export function checksSection(subjects: readonly Subject[]): Html {
     ['spec fingerprint', list(of(rows, ({ spec_fingerprint }) => spec_fingerprint))],
     [
       'prices',
-      html`${list(of(rows, (row) => `${row.prices_name} (${row.prices_source}), SHA-256 ${row.prices_sha256}`))}${
+      html`${list(of(rows, (row) => `${row.prices_name} (${row.prices_source}${row.prices_machine === 'this' ? ' on the same machine' : row.prices_machine === 'other' ? ' on another machine' : ''}), SHA-256 ${row.prices_sha256}`))}${
         nominal > 0 ? html`<p class="loud">Nominal: these are typical prices, not measured on your machine.</p>` : null
       }`,
     ],

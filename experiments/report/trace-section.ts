@@ -124,10 +124,11 @@ function measuredPart(id: string, { measured, best }: Subject): Html {
   const pairs = pairsOf(measured);
   if (pairs.length === 0) return html`<p>No row of this trace was run on a real kernel.</p>`;
   const order = orderOf(pairs);
-  const nominal = best.prices_source !== 'measured';
+  const foreign =
+    best.prices_source !== 'measured' ? 'nominal' : best.prices_machine === 'other' ? 'of another machine' : null;
   return html`<figure>${measuredFigure(id, pairs, String(best.config_hash))}<figcaption>${pairs.length} configurations; each dot
 is one, with the CPU time of its run. On the dashed line, prediction and measurement are equal.</figcaption></figure>
 <p>Median error of the prediction: ${short(100 * errorOf(pairs))} %.${
     order.pairs === 0 ? '' : ` Of ${order.pairs} pairs, ${order.same} measured in the order that was predicted.`
-  }${nominal ? ' Prices are nominal: the error says more about them than about the policy.' : ''}</p>`;
+  }${foreign === null ? '' : ` Prices are ${foreign}: the error says more about them than about the policy.`}</p>`;
 }

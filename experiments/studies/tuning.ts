@@ -9,7 +9,7 @@ import { methods } from '../tune/methods.ts';
 import { cheapestUnder, leastMemoryWithin, type Objective, weightedScore } from '../tune/objective.ts';
 import { type Searched, search } from '../tune/search.ts';
 import { grid, type Space } from '../tune/space.ts';
-import type { Subject } from '../tune/target.ts';
+import type { ModelSubject } from '../tune/target.ts';
 import { lossOf } from '../tune/tune.ts';
 import { nameOf } from './batching.ts';
 import type { Bench, Finding, Study, StudyVerdict, Table } from './study.ts';
@@ -47,10 +47,10 @@ async function run(bench: Bench): Promise<Finding> {
   const whole = defaultSpace(base);
   const space = bench.quick ? whole.map((axis) => ({ ...axis, values: axis.values.slice(0, 3) })) : whole;
   const target = new HakmemTarget('BALANCED', base, space, async (trace) => bench.setupOf(trace));
-  const subjects: Subject[] = [];
+  const subjects: ModelSubject[] = [];
   for (const trace of bench.samples) subjects.push(await target.subject(trace));
   let rows = 0;
-  const compareOn = async (some: readonly Subject[], label: string): Promise<Compared[]> => {
+  const compareOn = async (some: readonly ModelSubject[], label: string): Promise<Compared[]> => {
     const compared: Compared[] = [];
     for (const [at, subject] of some.entries()) {
       for (const objective of goals(subject)) {
@@ -66,7 +66,7 @@ async function run(bench: Bench): Promise<Finding> {
     return compared;
   };
   const compared = await compareOn(subjects, 'samples');
-  const generated: Subject[] = [];
+  const generated: ModelSubject[] = [];
   for (const trace of strangers(bench.quick)) generated.push(await target.subject(trace));
   const unfitted = await compareOn(generated, 'generated traces');
   const elsewhere = await leaveOneOut(target, subjects, compared, bench);
@@ -151,12 +151,17 @@ export function judge(losses: readonly (number | null)[]): { verdict: StudyVerdi
 const others: readonly Method[] = methods.filter(({ name }) => name === methods[0].name || name === 'refine');
 const exhaustive = methods.find(({ name }) => name === 'grid')!;
 
-function goals(subject: Subject): Objective[] {
+function goals(subject: ModelSubject): Objective[] {
   const cap = Math.max(1, 1.3 * subject.trace.statistics.peak_live_bytes);
   return [weightedScore(), cheapestUnder(cap), leastMemoryWithin(10)];
 }
 
-async function compare(target: HakmemTarget, subject: Subject, objective: Objective, seed: number): Promise<Compared> {
+async function compare(
+  target: HakmemTarget,
+  subject: ModelSubject,
+  objective: Objective,
+  seed: number,
+): Promise<Compared> {
   const all = await search(target, [subject], exhaustive, objective, { seed });
   const found = [];
   for (const method of others) {
@@ -168,7 +173,7 @@ async function compare(target: HakmemTarget, subject: Subject, objective: Object
 
 async function leaveOneOut(
   target: HakmemTarget,
-  subjects: readonly Subject[],
+  subjects: readonly ModelSubject[],
   compared: readonly Compared[],
   bench: Bench,
 ): Promise<string[][]> {
@@ -205,7 +210,13 @@ const parts: readonly Part[] = (['site', 'object'] as const).flatMap((by) =>
 /** Pairs of configurations grow as the square of them. */
 const every_so_many = 17;
 
-function rankings(target: HakmemTarget, space: Space, subject: Subject, { by, share }: Part, bench: Bench): string {
+function rankings(
+  target: HakmemTarget,
+  space: Space,
+  subject: ModelSubject,
+  { by, share }: Part,
+  bench: Bench,
+): string {
   const points = [...grid(space)].filter((point, at) => at % every_so_many === 0 && target.legal(point));
   const whole = points.map((point) => subject.figures(point).score);
   const least = Math.min(...whole);

@@ -12,9 +12,9 @@ import {
   type TouchModel,
 } from '../../sim/index.ts';
 import { sha256OfFile, type Trace } from '../../traces/index.ts';
+import type { PriceList } from '../calibrate/price-file.ts';
 import type { CheckLevel } from '../crosscheck.ts';
 import { type LoadedPolicy, policyId } from '../policy/module.ts';
-import type { PriceList } from '../setup.ts';
 import type { AxisName } from './axes.ts';
 import type { Point } from './points.ts';
 import { machineName, revision } from './provenance.ts';
@@ -168,6 +168,8 @@ export function contextOf(plan: Plan, trace: number, mode: Mode): RowContext {
     prices_name: prices.name,
     prices_sha256: prices.sha256,
     prices_source: prices.source,
+    prices_machine: prices.machine,
+    prices_machine_name: prices.machine_name,
     prices: prices.prices,
     kernel_profile: JSON.stringify(profile),
     machine: machineName(),

@@ -22,6 +22,9 @@ export interface RowContext {
   readonly prices_name: string;
   readonly prices_sha256: string;
   readonly prices_source: 'nominal' | 'measured';
+  /** Whether they were measured where the row was made. */
+  readonly prices_machine: 'this' | 'other' | 'unknown';
+  readonly prices_machine_name: string | null;
   readonly prices: Prices;
   /** The kernel profile as one JSON text. */
   readonly kernel_profile: string;

@@ -1,6 +1,7 @@
 /** A sweep in short: the document that scripts read, and the table that people do. */
 
 import { type Param, params } from '../../sim/index.ts';
+import { describePrices, pricesInWords } from '../calibrate/price-file.ts';
 import { paint } from '../color.ts';
 import { formatBytes } from '../command.ts';
 import { policyId, uncheckable } from '../policy/module.ts';
@@ -37,6 +38,7 @@ export function summaryOf(swept: Swept, { seconds, skipped, skipped_reason, jobs
   return {
     rows: rows.length,
     policy: policyId(plan.policy),
+    prices: describePrices(plan.prices),
     load_s,
     simulate_s,
     check_s,
@@ -126,13 +128,14 @@ function traceTable(rows: readonly Row[], swept: readonly string[]): string[] {
   ];
 }
 
-function took({ plan: { policy }, resumed, notes }: Swept, summary: Summary): string[] {
+function took({ plan: { policy, prices }, resumed, notes }: Swept, summary: Summary): string[] {
   const { rows, checked_rows, skipped, skipped_reason, evaluations, events_per_second, seconds, output } = summary;
   const { kernel, check_share, peak_memory_bytes } = summary;
   const lines = [
     `rows      ${rows}, of them ${resumed} were there already; ${checked_rows} agree with the C core, ${kernel.agree} with the real kernel`,
     `speed     ${evaluations} rows in ${seconds.toFixed(2)} s, ${Math.round(events_per_second / 1e6)} million events a second while simulating; ${Math.round(100 * check_share)} % of the work was checking; ${formatBytes(peak_memory_bytes)} at most`,
   ];
+  lines.push(`prices    ${pricesInWords(prices)}`);
   if (skipped > 0) lines.push(`skipped   ${skipped} impossible combinations; the first: ${skipped_reason}`);
   if (policy !== null) lines.push(`policy    ${uncheckable(policy)}, ${policy.file}`);
   lines.push(...notes.map((note) => `${paint.yellow('note')}      ${note}`));

@@ -59,12 +59,14 @@ export class Evaluator {
     for (const point of points) {
       const figures: Figures[] = [];
       for (const trace of traces) {
-        figures.push(this.figuresOf(subjects[trace], point));
+        figures.push(await this.figuresOf(subjects[trace], point));
         this.evaluations += 1;
         if (performance.now() - this.breathed > breath_ms) await this.breathe();
       }
       evaluated.push({ point, share, traces, figures });
     }
+    // What they are ranked against.
+    for (const trace of traces) await this.figuresOf(subjects[trace], this.baseline);
     return evaluated;
   }
 
@@ -74,7 +76,7 @@ export class Evaluator {
     const subjects = this.at(share);
     return objective.rank(
       evaluated.map(({ figures }) => figures),
-      traces.map((trace) => this.figuresOf(subjects[trace], this.baseline)),
+      traces.map((trace) => this.knownOf(subjects[trace], this.baseline)!.figures),
       traces.map((trace) => subjects[trace].live_share),
     );
   }
@@ -106,14 +108,16 @@ export class Evaluator {
     return subjects;
   }
 
-  private figuresOf(subject: Subject, point: Point): Figures {
-    const known = this.known.get(subject) ?? new Map<string, Known>();
-    this.known.set(subject, known);
-    const key = subject.key(point);
-    const before = known.get(key);
+  private knownOf(subject: Subject, point: Point): Known | undefined {
+    return this.known.get(subject)?.get(subject.key(point));
+  }
+
+  private async figuresOf(subject: Subject, point: Point): Promise<Figures> {
+    const before = this.knownOf(subject, point);
     if (before !== undefined) return before.figures;
-    const figures = subject.figures(point);
-    known.set(key, { point, figures });
+    const figures = await subject.figures(point);
+    const known = this.known.get(subject) ?? new Map<string, Known>();
+    this.known.set(subject, known.set(subject.key(point), { point, figures }));
     this.runs += 1;
     this.rows += subject.rows(point);
     return figures;

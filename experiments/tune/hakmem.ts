@@ -27,7 +27,7 @@ import { outcomeDifference } from '../sweep/agree.ts';
 import { KeyMaker } from './hakmem-key.ts';
 import type { Figures } from './objective.ts';
 import { grid, type Point, type Space } from './space.ts';
-import type { Measured, Subject, Target, Unavoidable } from './target.ts';
+import type { Measured, ModelSubject, Target, Unavoidable } from './target.ts';
 import { unavoidable } from './unavoidable.ts';
 
 /** Limits on what may lie about in all: a sample, which has less of everything, gets its part of them. */
@@ -38,8 +38,10 @@ const checked_at_once = 64;
 export class HakmemTarget implements Target {
   readonly name = 'hakmem';
   readonly engine = 'sim';
+  readonly checker = 'the C core';
   readonly space: Space;
   readonly baseline: Point;
+  readonly starts: readonly Point[];
   readonly module: LoadedPolicy | null;
   private readonly mode: Mode;
   private readonly base: Config;
@@ -65,6 +67,7 @@ export class HakmemTarget implements Target {
     const lifecycle = module === null ? {} : { lifecycle: base.lifecycle };
     this.settings = { ...changes(base, configOf(mode)), ...lifecycle };
     this.baseline = space.map(({ name }) => (name === 'mode' ? mode_names.indexOf(mode) : base[name as ParamName]));
+    this.starts = [this.baseline];
   }
 
   legal(point: Point): boolean {
@@ -77,7 +80,7 @@ export class HakmemTarget implements Target {
     }
   }
 
-  async subject(trace: Trace): Promise<Subject> {
+  async subject(trace: Trace): Promise<ModelSubject> {
     const setup = await this.setupOf(trace);
     return new HakmemSubject(this, trace, setup, 1);
   }
@@ -121,7 +124,7 @@ export class HakmemTarget implements Target {
   }
 }
 
-class HakmemSubject implements Subject {
+class HakmemSubject implements ModelSubject {
   readonly trace: Trace;
   readonly live_share: number;
   private readonly target: HakmemTarget;
@@ -156,12 +159,12 @@ class HakmemSubject implements Subject {
     return figuresOf(this.outcome(point));
   }
 
-  sample(share: number, seed: number): Subject {
+  sample(share: number, seed: number): ModelSubject {
     const trace = new SampledTrace(this.trace, share, seed, 'object');
     return this.part(trace);
   }
 
-  part(trace: Trace): Subject {
+  part(trace: Trace): ModelSubject {
     const whole_bytes = this.trace.statistics.peak_live_bytes;
     const live_share = whole_bytes > 0 ? trace.statistics.peak_live_bytes / whole_bytes : 1;
     return new HakmemSubject(this.target, trace, this.setup, live_share);
@@ -171,7 +174,7 @@ class HakmemSubject implements Subject {
     return unavoidable(this.trace.chunks(), this.setup, this.target.lowestFloor());
   }
 
-  async check(points: readonly Point[], progress: (done: number) => void): Promise<void> {
+  async check(points: readonly Point[], progress: (done: number) => void): Promise<number> {
     for (let from = 0; from < points.length; from += checked_at_once) {
       const some = points.slice(from, from + checked_at_once);
       const setups = some.map((point) => ({ ...this.setup, config: this.configAt(point) }));
@@ -179,6 +182,7 @@ class HakmemSubject implements Subject {
       for (const [at, point] of some.entries()) await this.compare(point, this.outcome(point), native[at]);
       progress(Math.min(from + checked_at_once, points.length));
     }
+    return points.length;
   }
 
   async measure(point: Point): Promise<Measured> {

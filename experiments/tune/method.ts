@@ -14,6 +14,8 @@ export interface Problem {
   /** The candidates: legal points of the grid, one of each kind that some trace can tell from the others. */
   readonly points: readonly Point[];
   readonly baseline: Point;
+  /** Settings that people use, the baseline among them. */
+  readonly starts: readonly Point[];
   readonly traces: number;
   readonly seed: number;
   legal(point: Point): boolean;

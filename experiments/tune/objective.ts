@@ -61,6 +61,22 @@ export function cheapestUnder(rss_max_bytes: number): Objective {
   };
 }
 
+/** Cheapest, where no trace takes more than `percent` above what the baseline takes on it. */
+export function cheapestAtMemory(percent: number): Objective {
+  return {
+    name: 'time',
+    says: `cheapest time with at most ${percent} % more resident at its peak than as it is`,
+    rank: (rows, baseline) =>
+      rows.map((row) => ({
+        excess: Math.max(
+          0,
+          ...row.map((each, trace) => ratio(each.memory_bytes, baseline[trace].memory_bytes) / (1 + percent / 100) - 1),
+        ),
+        cost: meanRatio(row, baseline, 'time_ns'),
+      })),
+  };
+}
+
 export function leastMemoryWithin(slowdown_max_percent: number): Objective {
   return {
     name: 'memory',

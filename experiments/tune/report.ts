@@ -1,4 +1,5 @@
 /** What a tuning says: one JSON document, or lines to read. What to set stands first. */
+import { describePrices, type PriceList, pricesInWords } from '../calibrate/price-file.ts';
 import { formatBytes } from '../command.ts';
 import { policyId, uncheckable } from '../policy/module.ts';
 import type { Interval } from '../statistics.ts';
@@ -9,7 +10,7 @@ import type { Verified } from './verify.ts';
 
 const pareto_shown = 8;
 
-export function documentOf(tuned: Tuned): unknown {
+export function documentOf(tuned: Tuned, prices: PriceList): unknown {
   const { target, method, objective, searched, verified, worth, impossible, ceiling, seconds } = tuned;
   const { winner, baseline, cost } = searched;
   return {
@@ -19,6 +20,7 @@ export function documentOf(tuned: Tuned): unknown {
     engine: target.engine,
     objective: objective.says,
     traces: tuned.subjects.map(({ trace }) => trace.path),
+    prices: describePrices(prices),
     evaluations: cost.evaluations,
     seconds: seconds.search + seconds.check + seconds.verify,
     best: target.describe(winner.evaluated.point),
@@ -34,6 +36,7 @@ export function documentOf(tuned: Tuned): unknown {
     verified: verified === null ? null : withoutBaseline(verified),
     over_cap: tuned.over_cap.map(({ point, ...bytes }) => ({ setting: target.settingText(point), ...bytes })),
     gain: worth.gain,
+    program: tuned.program,
     held_out: tuned.held_out.map((each) => heldOut(tuned, each)),
     ceiling: ceiling.share_of_cpu === null && ceiling.share_of_faults === null ? null : ceiling,
     ceiling_reason: ceiling.reason,
@@ -63,7 +66,7 @@ export function documentOf(tuned: Tuned): unknown {
   };
 }
 
-export function linesOf(tuned: Tuned): string[] {
+export function linesOf(tuned: Tuned, prices: PriceList): string[] {
   const { target, objective, searched, verified, impossible } = tuned;
   const { winner, baseline, cost } = searched;
   const setting = settingOf(tuned);
@@ -77,11 +80,13 @@ export function linesOf(tuned: Tuned): string[] {
       row(setting === '' ? 'best tried' : 'with it', winner.evaluated),
       row('as it is', baseline),
     ]),
+    `  at ${pricesInWords(prices)}`,
     ...realLines(verified),
     ...tuned.over_cap.map(
       ({ point, predicted_bytes, resident_peak_bytes }) =>
         `above the cap for real: ${target.settingText(point)}, ${formatBytes(resident_peak_bytes)} where ${formatBytes(predicted_bytes)} was predicted`,
     ),
+    ...programLines(tuned),
     ...tuned.held_out.flatMap((each) => heldOutLines(tuned, each)),
     ...ceilingLines(tuned),
     '',
@@ -99,7 +104,7 @@ export function linesOf(tuned: Tuned): string[] {
       `${timesLess(tuned) === null ? '' : `, ${timesLess(tuned)!.toFixed(1)} times less than all of them on whole traces`}`,
     ...searched.notes.map((note) => `  ${note}`),
     tuned.checked_rows > 0
-      ? `checked: ${tuned.checked_rows} rows of whole traces equal in the C core (${tuned.seconds.check.toFixed(1)} s)`
+      ? `checked: ${tuned.checked_rows} rows of whole traces equal in ${target.checker} (${tuned.seconds.check.toFixed(1)} s)`
       : `checked: nothing${tuned.unchecked === null ? '' : `: ${tuned.unchecked}`}`,
   ];
 }
@@ -108,7 +113,8 @@ function settingOf(tuned: Tuned): string {
   return hasSetting(tuned) ? tuned.target.settingText(tuned.searched.winner.evaluated.point) : '';
 }
 
-function nothingToSet({ verified, rss_max_bytes }: Tuned): string {
+function nothingToSet({ verified, rss_max_bytes, program }: Tuned): string {
+  if (program !== null) return 'leave it as it is: what was found does no good on the program itself';
   if (verified === null || rss_max_bytes === undefined || verified.resident_peak_bytes <= rss_max_bytes)
     return 'leave it as it is: nothing tried is better beyond noise';
   const found = formatBytes(verified.resident_peak_bytes);
@@ -143,6 +149,20 @@ function realLines(verified: Verified | null): string[] {
       line('as it is', baseline),
     ]),
     `real kernel, ${rounds} interleaved rounds: ${times(speedup)} as fast, ${verdict}; counts ${check}`,
+  ];
+}
+
+function programLines({ program }: Tuned): string[] {
+  if (program === null) return [];
+  const { metrics, runs, harms, differences } = program;
+  const words = (['cpu', 'faults', 'resident_peak'] as const).map(
+    (name) => `${name.replace('_', ' ')} ${times(metrics[name].ratio)}, ${metrics[name].verdict}`,
+  );
+  return [
+    '',
+    `on the program, ${runs} runs each in turns, as it is against the setting: ${words.join('; ')}`,
+    ...(harms ? ['it harms the program: leave it as it is'] : []),
+    ...differences,
   ];
 }
 

@@ -52,6 +52,7 @@ export async function search(
     space,
     points,
     baseline,
+    starts: target.starts,
     traces: subjects.length,
     seed,
     legal: (point) => target.legal(point),

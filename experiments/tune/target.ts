@@ -5,15 +5,23 @@ import type { LoadedPolicy } from '../policy/module.ts';
 import type { Figures } from './objective.ts';
 import type { Point, Space } from './space.ts';
 
+/** In a model, or by replaying traces against the allocator itself. */
+export const engines = ['sim', 'replay'] as const;
+export type Engine = (typeof engines)[number];
+
 export interface Target {
   readonly name: string;
   /** How a setting's figures are found while searching. */
-  readonly engine: 'sim';
+  readonly engine: Engine;
   /** A policy module of yours that runs under every setting: nothing is cross-checked then. */
   readonly module?: LoadedPolicy | null;
+  /** What a checked row was compared with, in words. */
+  readonly checker: string;
   readonly space: Space;
   /** What runs where nothing is set; need not lie on the grid. */
   readonly baseline: Point;
+  /** Settings that people use, the baseline among them: where a climb begins. */
+  readonly starts: readonly Point[];
   legal(point: Point): boolean;
   subject(trace: Trace): Promise<Subject>;
   /** Every setting in words. */
@@ -33,15 +41,23 @@ export interface Subject {
   rows(point: Point): number;
   /** The most that a point takes. */
   readonly rows_most: number;
-  figures(point: Point): Figures;
+  figures(point: Point): Figures | Promise<Figures>;
   sample(share: number, seed: number): Subject;
   /** The same for a sample that was drawn otherwise. */
   part(trace: Trace): Subject;
   unavoidable(): Unavoidable;
-  /** Compares the figures of these points with an independent core. Throws CheckFailed at the first difference. */
-  check(points: readonly Point[], progress: (done: number) => void): Promise<void>;
+  /** Compares the figures of these points with an independent core, or with the allocator; throws CheckFailed at the first
+   * difference. Returns how many it compared: all, or the first where each is dear. */
+  check(points: readonly Point[], progress: (done: number) => void): Promise<number>;
   /** Runs the point for real, once. */
   measure(point: Point): Promise<Measured>;
+}
+
+/** Tried in a model: its figures are there at once. */
+export interface ModelSubject extends Subject {
+  figures(point: Point): Figures;
+  sample(share: number, seed: number): ModelSubject;
+  part(trace: Trace): ModelSubject;
 }
 
 /** What no setting can avoid. */

@@ -6,6 +6,7 @@ import { Evaluator } from './evaluator.ts';
 import type { Method } from './method.ts';
 import { compareStandings, type Figures, mostOf, type Objective, type Standing } from './objective.ts';
 import type { Ranked } from './order.ts';
+import type { OnProgram } from './program.ts';
 import { type Searched, search } from './search.ts';
 import { type Point, samePoint } from './space.ts';
 import type { Subject, Target } from './target.ts';
@@ -39,6 +40,8 @@ export interface Tuned {
   readonly impossible: Impossible | null;
   readonly held_out: readonly HeldOut[];
   readonly ceiling: Ceiling;
+  /** The winner on the program itself; null where that was not asked for. */
+  readonly program: OnProgram | null;
   /** Why what was asked to be checked was not; null where it was. */
   readonly unchecked: string | null;
 }
@@ -131,13 +134,15 @@ export async function tune(
     impossible,
     held_out: measured,
     ceiling: ceilingOf(subjects, searched.baseline.figures),
+    program: null,
     unchecked: options.check === 'none' ? null : (options.trouble ?? unsure?.reason ?? null),
   };
 }
 
 /** True where there is something to set. */
-export function hasSetting({ searched, target, worth, impossible, verified }: Tuned): boolean {
+export function hasSetting({ searched, target, worth, impossible, verified, program }: Tuned): boolean {
   if (impossible !== null || verified?.check === 'differ') return false;
+  if (program !== null && (program.harms || program.differences.length > 0)) return false;
   return worth.wins && !samePoint(searched.winner.evaluated.point, target.baseline);
 }
 
@@ -207,11 +212,12 @@ async function checkAll(
 ): Promise<number> {
   const total = work.reduce((sum, { points }) => sum + points.length, 0);
   let before = 0;
+  let compared = 0;
   for (const { subject, points } of work) {
-    await subject.check(points, (done) => options.progress('checking', before + done, total));
+    compared += await subject.check(points, (done) => options.progress('checking', before + done, total));
     before += points.length;
   }
-  return total;
+  return compared;
 }
 
 function impossibility(

@@ -4,6 +4,9 @@ import type { Figures, Objective } from './objective.ts';
 import { meanRatio, mostOf } from './objective.ts';
 import { margin, type Verified } from './verify.ts';
 
+/** The kernel counts resident pages in batches for each processor: two runs differ by about this. */
+const resident_noise_bytes = 1 << 19;
+
 export interface Worth {
   /** How many times better in what was asked for; measured where the winner was run for real. */
   readonly gain: Interval;
@@ -13,6 +16,8 @@ export interface Worth {
 export interface Conditions {
   readonly rss_max_bytes: number | undefined;
   readonly slowdown_max_percent: number | undefined;
+  /** At most so much more resident at its peak than the baseline. */
+  readonly memory_more_percent?: number | undefined;
 }
 
 /** Figures trace by trace; `verified` null where nothing was run for real. */
@@ -21,7 +26,7 @@ export function worthOf(
   winner: readonly Figures[],
   baseline: readonly Figures[],
   verified: Verified | null,
-  { rss_max_bytes, slowdown_max_percent }: Conditions,
+  { rss_max_bytes, slowdown_max_percent, memory_more_percent }: Conditions,
 ): Worth {
   const predicted = 1 / meanRatio(winner, baseline, 'time_ns');
   const speedup = verified?.speedup ?? { median: predicted, low: predicted, high: predicted };
@@ -34,7 +39,9 @@ export function worthOf(
     const cap = rss_max_bytes ?? Number.POSITIVE_INFINITY;
     const resident = verified?.resident_peak_bytes ?? mostOf(winner);
     const before = verified?.baseline.resident_peak_bytes ?? mostOf(baseline);
-    return { gain: speedup, wins: resident <= cap && (before > cap || speedup.low > 1 + margin) };
+    const more = memory_more_percent ?? Number.POSITIVE_INFINITY;
+    const small = resident <= before * (1 + more / 100) + resident_noise_bytes;
+    return { gain: speedup, wins: small && resident <= cap && (before > cap || speedup.low > 1 + margin) };
   }
   const gain = { median: memory, low: memory, high: memory };
   const slow_enough = 1 / (1 + (slowdown_max_percent ?? 0) / 100);

@@ -225,7 +225,9 @@ int main(int count, char **arguments) {
   service_resolve(&run.service);
   events_load(&run.events, path, touch, run.threads == THREADS_ONE);
   run.check = !bare;
-  if (!bare) run.sample_events = sample_events > 0 ? sample_events : (run.events.events + SAMPLES_A_TRACE - 1) / SAMPLES_A_TRACE;
+  /* Odd: a program that allocates and frees in turn would else be seen after every free, or after none. */
+  const int64_t about = (run.events.events / SAMPLES_A_TRACE) | 1;
+  if (!bare) run.sample_events = sample_events > 0 ? sample_events : about;
   run.round = own_memory(sizeof *run.round * (size_t)run.rounds);
   const int log = log_path == NULL ? -1 : open_log(log_path);
   gauges_open(!bare);

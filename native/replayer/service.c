@@ -70,7 +70,8 @@ void service_resolve(hak_service *service) {
     books = BOOKS_TCMALLOC;
     text = tc_version(NULL, NULL, NULL);
   }
-  if (text != NULL) snprintf(service->version, sizeof service->version, "%s", text);
+  /* jemalloc adds the revision that it was built from. */
+  if (text != NULL) snprintf(service->version, sizeof service->version, "%.*s", (int)strcspn(text, "-"), text);
   service->books = books_names[books];
 }
 

@@ -9,7 +9,7 @@ import { Chunks, nobody, state, unit_bytes } from './glibc/chunks.ts';
 import { HeapPages } from './glibc/heap-pages.ts';
 import { type GlibcSettings, type GlibcVersion, glibcVersion, settingOr } from './glibc/settings.ts';
 import { heap_max_units, main_heap_max_units, System } from './glibc/system.ts';
-import { Meter } from './meter.ts';
+import { Meter, path } from './meter.ts';
 import type { Peer } from './peer.ts';
 
 const page_bytes = 4096;
@@ -108,13 +108,17 @@ export class Glibc implements Peer {
     if (object >= this.chunk_of.length) this.widen(object + 1);
     const who = this.threads[thread] ?? this.meet(thread);
     if (kind === op.free) {
-      this.free(who, this.chunk_of[object]);
+      const freed = this.chunk_of[object];
+      const arena = this.chunks.arena[freed];
+      this.free(who, freed);
+      this.noteArena(arena);
       this.chunk_of[object] = nobody;
       this.last_placed = 0;
       return;
     }
     const chunk = this.serve(who, kind, object, size_bytes, align);
     this.chunk_of[object] = chunk;
+    this.noteArena(this.chunks.arena[chunk]);
     this.last_placed = this.chunks.state[chunk] === state.mapped ? -1 : placeIn(this.chunks.at[chunk] + 1);
     this.use(chunk, size_bytes, touchedPages(this.touch, size_bytes, touched));
   }
@@ -132,6 +136,12 @@ export class Glibc implements Peer {
       arena: chunks.arena[chunk],
       main_heap_bytes: system.main_bytes,
     };
+  }
+
+  /** What a thread's cache does not serve takes the lock of an arena; what is mapped alone, only that of the address space. */
+  private noteArena(arena: number): void {
+    const { meter } = this;
+    if (meter.path === path.listed || meter.path === path.searched) meter.arena = arena;
   }
 
   private start(start_bytes: number): void {

@@ -1,10 +1,9 @@
 /**
- * What one event made a peer allocator and the kernel do: filled by the allocator's model while it serves the event, read
- * by whoever prices it.
+ * What one event made an allocator and the kernel do: filled by the allocator's model while it serves the event, read by
+ * whoever prices it.
  */
-import { assert } from '../assert.ts';
 
-/** System calls of a peer; what `pages` of a noted call means stands beside each. */
+/** System calls of an allocator; what `pages` of a noted call means stands beside each. */
 export const call = {
   /** Pages mapped. */
   mmap: 0,
@@ -22,6 +21,11 @@ export const call = {
   dontneed: 6,
   /** Resident pages made lazily free. */
   free: 7,
+  /** Pages that may become huge from now on, or may not. */
+  advise_huge: 8,
+  advise_small: 9,
+  /** Resident pages given back, of several ranges. */
+  dontneed_vector: 10,
 } as const;
 export const call_names = Object.keys(call) as (keyof typeof call)[];
 
@@ -37,8 +41,8 @@ export const path = {
   mapped: 3,
 } as const;
 
-/** An event makes fewer calls than this: a realloc that moves between heaps makes six. */
-const calls_max = 64;
+/** Most events make none, a realloc that moves between heaps six; a purge makes one for every stretch that it gives back. */
+const calls_at_first = 64;
 
 export class Meter {
   path: number = path.cached;
@@ -47,26 +51,52 @@ export class Meter {
   /** First touches, and reads of pages that nobody had written. */
   faults = 0;
   zero_faults = 0;
+  /** First touches that gave a huge page each; not among `faults`. */
+  huge_faults = 0;
   copied_bytes = 0;
   cleared_bytes = 0;
+  /** Lazily free pages that the kernel took for want of memory. */
+  reclaimed_pages = 0;
+  /** The arena whose lock the library held; -1 where it needed none. */
+  arena = -1;
   calls = 0;
-  readonly call = new Uint8Array(calls_max);
-  readonly pages = new Float64Array(calls_max);
+  call = new Uint8Array(calls_at_first);
+  pages = new Float64Array(calls_at_first);
+  /** Huge pages that went whole, not among `pages`; and ranges that the call is about. */
+  huge_pages = new Float64Array(calls_at_first);
+  ranges = new Float64Array(calls_at_first);
 
   begin(): void {
     this.path = path.cached;
     this.steps = 0;
     this.faults = 0;
     this.zero_faults = 0;
+    this.huge_faults = 0;
     this.copied_bytes = 0;
     this.cleared_bytes = 0;
+    this.reclaimed_pages = 0;
+    this.arena = -1;
     this.calls = 0;
   }
 
-  note(kind: number, pages: number): void {
-    assert(this.calls < calls_max, 'an event makes few system calls');
+  note(kind: number, pages: number, huge_pages = 0, ranges = 1): void {
+    if (this.calls === this.call.length) this.widen();
     this.call[this.calls] = kind;
     this.pages[this.calls] = pages;
+    this.huge_pages[this.calls] = huge_pages;
+    this.ranges[this.calls] = ranges;
     this.calls += 1;
   }
+
+  private widen(): void {
+    this.call = widened(this.call, new Uint8Array(2 * this.calls));
+    this.pages = widened(this.pages, new Float64Array(2 * this.calls));
+    this.huge_pages = widened(this.huge_pages, new Float64Array(2 * this.calls));
+    this.ranges = widened(this.ranges, new Float64Array(2 * this.calls));
+  }
+}
+
+function widened<T extends Uint8Array | Float64Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
 }

@@ -21,6 +21,12 @@ export interface Peer {
   ): void;
 }
 
+/** Time that passes with events alone, for models that are held to such a replay. Without one they go by the trace's own. */
+export interface Clock {
+  readonly start_ns: number;
+  readonly event_ns: number;
+}
+
 /** A trace goes beyond what the model holds, so that it says nothing rather than something wrong. */
 export class ModelLimit extends Error {
   override name = 'ModelLimit';

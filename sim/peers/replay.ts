@@ -93,7 +93,7 @@ export class PeerReplay {
       peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
       digest.mix(peer.placed);
       latency.add(price(meter, prices, priced));
-      this.faults += meter.faults + meter.zero_faults;
+      this.faults += meter.faults + meter.zero_faults + meter.huge_faults;
       if (meter.calls > 0) this.count();
       watch?.(chunk, row);
       const resident = peer.resident_pages;

@@ -1,0 +1,256 @@
+/** `hakmem replay TRACE --policy glibc`: what an allocator that people run would do, and whether the library itself does it. */
+
+import type { ReplayerRound } from '../native/replayer.ts';
+import { replayerTrouble } from '../native/replayer.ts';
+import { fingerprint } from '../native/spec-to-c.ts';
+import { ModelLimit } from '../sim/peers/peer.ts';
+import { type PeerResult, replayPeer } from '../sim/peers/replay.ts';
+import { Costs } from '../sim/time/costs.ts';
+import { PeerWork } from '../sim/time/work.ts';
+import { type HakTrace, open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { describePrices, pricesInWords } from './calibrate/price-file.ts';
+import { paint } from './color.ts';
+import { exit_codes, formatBytes, parseBytes, print, printJson, say, UsageError } from './command.ts';
+import { asHakFile, type CheckLevel } from './crosscheck.ts';
+import { type ConfiguredPeer, type Held, type PeerPlace, type PeerPolicy, peer_policies } from './peers/policies.ts';
+import { type Chosen, choose, type SetupOptions } from './setup.ts';
+import { refusal, type TimedReplay, type TimeOptions, timeDocument, timeLines, timeReplay } from './timed.ts';
+
+export interface PeerOptions extends SetupOptions, TimeOptions {
+  readonly check: CheckLevel;
+  readonly json?: boolean;
+}
+
+/** Undefined where the policy is no peer's. */
+export function peerPolicy(name: string): PeerPolicy | undefined {
+  return peer_policies.find((policy) => policy.name === name);
+}
+
+interface PeerCheck {
+  readonly level: CheckLevel;
+  readonly verdict: 'agree' | 'differ' | 'unchecked';
+  readonly held: Held | null;
+  readonly reason: string | null;
+  readonly syscalls_equal: boolean | null;
+  readonly faults_equal: boolean | null;
+  readonly resident_equal: boolean | null;
+}
+
+export async function replayPeerCommand(path: string, policy: PeerPolicy, options: PeerOptions): Promise<void> {
+  if (options.mode !== undefined) throw new UsageError(`--mode: found it with --policy ${policy.name}, wanted none`);
+  if (options.check === 'time' || options.check === 'decisions')
+    throw new UsageError(`--check ${options.check}: of ${policy.name} there are none and kernel`);
+  const peer = policy.configured(settingsOf(policy, options.set));
+  const trace = open(path);
+  const chosen = await choose(trace, { ...options, policy: 'hakmem', set: [] });
+  const { profile, touch } = chosen.setup;
+  const place: PeerPlace = { profile, touch, threads: trace.statistics.threads };
+  if (profile.thp_kernel === 'always')
+    say('the kernel gives huge pages unasked: the model knows of none, so its counts are too high');
+  try {
+    const result = replayPeer(trace.chunks(), peer.model(place), {
+      prices: chosen.prices.prices,
+      checkpoint_events: chosen.setup.config.checkpoint_events,
+    });
+    const timed = timeReplay(trace, chosen, options, (time) => new PeerWork(peer.model(place), new Costs(time)));
+    const check = await checked(trace, peer, place, options.check);
+    if (options.json) printJson(document(policy, peer, trace, chosen, result, check, timed));
+    else print(...report(policy, peer, trace, chosen, result, check, timed));
+    complain(check, timed);
+  } catch (error) {
+    if (error instanceof ModelLimit)
+      throw new UsageError(`${path}: ${error.message} is beyond the model of ${policy.name}`);
+    throw error;
+  }
+}
+
+function settingsOf({ name: policy, parameters }: PeerPolicy, set: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(
+    set.map((text) => {
+      const [name, word] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
+      const parameter = parameters.find((each) => each.name === name);
+      if (parameter === undefined)
+        throw new UsageError(
+          `${name}: no parameter of ${policy}; wanted one of ${parameters.map((each) => each.name).join(' ')}`,
+        );
+      const value = /^-\d+$/.test(word) ? Number(word) : parseBytes(word);
+      if (value < parameter.min || value > parameter.max)
+        throw new UsageError(`${name}: found ${word}, wanted from ${parameter.min} to ${parameter.max}`);
+      return [name, value] as const;
+    }),
+  );
+}
+
+async function checked(trace: Trace, peer: ConfiguredPeer, place: PeerPlace, level: CheckLevel): Promise<PeerCheck> {
+  const unchecked = (reason: string): PeerCheck => ({
+    level,
+    verdict: 'unchecked',
+    held: null,
+    reason,
+    syscalls_equal: null,
+    faults_equal: null,
+    resident_equal: null,
+  });
+  if (level === 'none') return unchecked('no check was asked for');
+  const trouble = replayerTrouble();
+  if (trouble !== null) return unchecked(trouble);
+  const file = asHakFile(trace);
+  try {
+    return compared(level, await peer.hold(open(file.path) as HakTrace, place));
+  } finally {
+    file.discard();
+  }
+}
+
+/** The kernel counts resident pages in batches for each processor. */
+const resident_noise = 0.03;
+const resident_noise_bytes = 1 << 20;
+
+function compared(level: CheckLevel, held: Held): PeerCheck {
+  const { model, real, tolerance, first_difference } = held;
+  const near = (a: number, b: number): boolean => Math.abs(a - b) <= tolerance * b;
+  const syscalls_equal =
+    real.syscalls === null ? null : callPairs(model, real.syscalls).every(([, ours, theirs]) => near(ours, theirs));
+  const faults_equal = near(model.faults, real.faults);
+  const off_bytes = Math.abs(model.resident_bytes.peak - real.resident_peak_bytes);
+  const resident_equal = off_bytes <= Math.max(resident_noise_bytes, resident_noise * real.resident_peak_bytes);
+  const agrees =
+    faults_equal && syscalls_equal !== false && resident_equal && (tolerance > 0 || first_difference === null);
+  return {
+    level,
+    verdict: agrees ? 'agree' : 'differ',
+    held,
+    reason: null,
+    syscalls_equal,
+    faults_equal,
+    resident_equal,
+  };
+}
+
+type Counted = NonNullable<ReplayerRound['syscalls']>;
+
+/** Kinds that both sides count: name, model's, library's. */
+function callPairs({ syscalls }: PeerResult, real: Counted): (readonly [string, number, number])[] {
+  const { madvise_dontneed, madvise_free, ...others } = syscalls;
+  const model = { ...others, madvise: madvise_dontneed + madvise_free };
+  return (Object.keys(real) as (keyof Counted)[]).map((name) => [name, model[name], real[name]] as const);
+}
+
+function complain({ verdict, held, reason, level }: PeerCheck, timed: TimedReplay | null): void {
+  const fail = (line: string): void => {
+    say(line);
+    process.exitCode = exit_codes.failed;
+  };
+  if (verdict === 'differ') {
+    const first = held!.first_difference;
+    fail(
+      first === null
+        ? `the model's counts are not those of the library`
+        : `model and library differ at event ${first.event}: ${first.field} is ${first.sim} and ${first.native}`,
+    );
+  }
+  if (verdict === 'unchecked' && level !== 'none') fail(`unchecked: ${reason}`);
+  const refused = timed === null ? null : refusal(timed);
+  if (refused !== null) fail(refused);
+}
+
+function document(
+  policy: PeerPolicy,
+  { setting }: ConfiguredPeer,
+  trace: Trace,
+  { setup, prices, profile }: Chosen,
+  result: PeerResult,
+  check: PeerCheck,
+  timed: TimedReplay | null,
+): unknown {
+  const { held } = check;
+  return {
+    trace: { path: trace.path, sha256: sha256OfFile(trace.path), events: trace.statistics.events },
+    config: { setting },
+    mode: null,
+    policy: policy.name,
+    seed: setup.seed,
+    touch: setup.touch,
+    spec_fingerprint: fingerprint(),
+    prices: describePrices(prices),
+    kernel_profile: { ...profile.profile, source: profile.source },
+    sim: shown(result, timed),
+    native: held === null ? null : { events: trace.statistics.events, version: held.version, ...held.real },
+    ...(timed === null ? {} : { time: timeDocument(timed) }),
+    check: {
+      level: check.level,
+      verdict: check.verdict,
+      first_difference: held?.first_difference ?? null,
+      decisions_equal: held?.decisions_equal ?? null,
+      syscalls_equal: check.syscalls_equal,
+      faults_equal: check.faults_equal,
+      resident_equal: check.resident_equal,
+      tolerance: held?.tolerance ?? null,
+      preconditions: {},
+      time: null,
+      reason: check.reason,
+    },
+  };
+}
+
+/** In the words of every result: calls that a peer never makes are 0. */
+function shown(result: PeerResult, timed: TimedReplay | null): unknown {
+  const { time_ns, syscalls, ...rest } = result;
+  return {
+    ...rest,
+    syscalls: { ...syscalls, madvise_hugepage: 0, madvise_nohugepage: 0, process_madvise: 0 },
+    huge_faults: 0,
+    time_ns: {
+      total: time_ns.total,
+      allocate: time_ns.library,
+      free: null,
+      calls: time_ns.calls,
+      fault: time_ns.fault,
+      wait: 0,
+      ...timed?.timed.time_ns,
+    },
+    ...(timed === null ? {} : { latency_ns: timed.timed.latency_ns }),
+  };
+}
+
+function report(
+  policy: PeerPolicy,
+  { setting }: ConfiguredPeer,
+  trace: Trace,
+  { setup, prices }: Chosen,
+  result: PeerResult,
+  { verdict, level, reason, held }: PeerCheck,
+  timed: TimedReplay | null,
+): string[] {
+  const real = held?.real ?? null;
+  const tone = { agree: paint.green, differ: paint.red, unchecked: paint.yellow }[verdict];
+  const line = (name: string, mine: string, theirs: string | null): string =>
+    `  ${name.padEnd(22)}${mine.padStart(18)}${(theirs ?? '-').padStart(18)}`;
+  const calls = real?.syscalls ?? null;
+  const pairs = calls === null ? [] : callPairs(result, calls).filter(([, a, b]) => a + b > 0);
+  return [
+    `${trace.path}: ${trace.statistics.events} events of ${trace.origin.program}, ${policy.name} ${held?.version ?? ''} with ` +
+      `${setting === '' ? 'nothing set' : setting}, touch ${setup.touch}`,
+    '',
+    line('', 'model', 'library'),
+    ...pairs.map(([name, a, b]) => line(name, String(a), String(b))),
+    line('faults', String(result.faults), real === null ? null : String(real.faults)),
+    line(
+      'resident peak',
+      formatBytes(result.resident_bytes.peak),
+      real === null ? null : formatBytes(real.resident_peak_bytes),
+    ),
+    line('mapped peak', formatBytes(result.mapped_bytes.peak), null),
+    '',
+    `  time ${(result.time_ns.total / 1e6).toFixed(1)} ms at ${pricesInWords(prices)}; not measured`,
+    `  score ${result.score.total.toFixed(3)} of mapping every large block`,
+    '',
+    ...(timed === null ? [] : [...timeLines(timed, prices), '']),
+    `verdict: ${tone(verdict)} (level ${level})${reason === null ? '' : `: ${reason}`}${placed(held)}`,
+  ];
+}
+
+function placed(held: Held | null): string {
+  if (held === null || held.decisions_equal === null) return '';
+  return held.decisions_equal ? ', every block where the library puts it' : ', blocks lie elsewhere in the library';
+}

@@ -1,0 +1,58 @@
+/** Allocators that people run, as policies of a replay: their settings by name, their model, and what holds it to the library. */
+import type { ReplayerRound } from '../../native/replayer.ts';
+import type { KernelProfile, TouchModel } from '../../sim/index.ts';
+import type { PeerResult } from '../../sim/peers/replay.ts';
+import type { TimedPeer } from '../../sim/time/work.ts';
+import type { HakTrace } from '../../traces/index.ts';
+import { glibcPolicy } from './glibc-policy.ts';
+
+export interface PeerParameter {
+  readonly name: string;
+  readonly unit: string;
+  readonly min: number;
+  readonly max: number;
+  readonly why: string;
+}
+
+/** What a replay of it depends on besides the trace. */
+export interface PeerPlace {
+  readonly profile: KernelProfile;
+  readonly touch: TouchModel;
+  readonly threads: number;
+}
+
+export interface PeerDifference {
+  readonly event: number;
+  readonly field: string;
+  readonly sim: unknown;
+  readonly native: unknown;
+}
+
+/** The model beside the library itself. */
+export interface Held {
+  readonly model: PeerResult;
+  readonly real: ReplayerRound;
+  readonly version: string | null;
+  /** Null where they cannot be compared. */
+  readonly decisions_equal: boolean | null;
+  readonly first_difference: PeerDifference | null;
+  /** By how much counts may differ before the model is not to be believed; 0 for one that is exact. */
+  readonly tolerance: number;
+}
+
+/** One of its settings, complete. */
+export interface ConfiguredPeer {
+  /** To paste; empty where nothing is set. */
+  readonly setting: string;
+  model(place: PeerPlace): TimedPeer;
+  /** Rejects as runReplayer does. */
+  hold(trace: HakTrace, place: PeerPlace): Promise<Held>;
+}
+
+export interface PeerPolicy {
+  readonly name: string;
+  readonly parameters: readonly PeerParameter[];
+  configured(values: ReadonlyMap<string, number>): ConfiguredPeer;
+}
+
+export const peer_policies: readonly PeerPolicy[] = [glibcPolicy];

@@ -1,0 +1,172 @@
+/** Who serves the events of a trace and tells what each took: hakmem's own policy, or the model of an allocator people run. */
+import { type Chunk, op } from '../../traces/trace.ts';
+import { Allocator } from '../decide/allocator.ts';
+import { pagesOf, touchIndex } from '../kernel/touch.ts';
+import { Meter } from '../peers/meter.ts';
+import type { Peer } from '../peers/peer.ts';
+import type { Setup } from '../replay.ts';
+import { enums, shape } from '../spec.ts';
+import type { Costs } from './costs.ts';
+import { MeteredPages } from './metered.ts';
+
+/** What the process occupies right now. */
+export interface Footprint {
+  readonly resident_pages: number;
+  /** Of them, those that the kernel may take. */
+  readonly lazy_pages: number;
+  readonly huge_pages: number;
+}
+
+/** What an allocator does by itself while time passes: purging, decay. */
+export interface Ticking {
+  readonly first_ns: number;
+  /** Notes what it does in the meter; returns when it is due again, or Infinity. */
+  tick(now_ns: number): number;
+}
+
+export interface Work extends Footprint {
+  /** What the last event took. */
+  readonly meter: Meter;
+  readonly ticking: readonly Ticking[];
+  /** Serves one event; returns what the library itself took, in ns. */
+  run(chunk: Chunk, row: number): number;
+  /** Takes lazily free pages away, oldest first, until so many are gone or none is left. */
+  reclaim(pages: number): void;
+  /** The process ends; returns as `run` does. */
+  finish(): number;
+  /** Why no further event can be served; null while all is well. */
+  readonly stopped: string | null;
+}
+
+/** A peer may tell more than it must. */
+export type TimedPeer = Peer &
+  Partial<Pick<Footprint, 'lazy_pages' | 'huge_pages'>> & {
+    readonly ticking?: readonly Ticking[];
+    /** As `Work.reclaim`; without it nothing of the peer can be reclaimed. */
+    reclaim?(pages: number): void;
+  };
+
+export class PeerWork implements Work {
+  readonly meter: Meter;
+  readonly ticking: readonly Ticking[];
+  readonly stopped = null;
+  private readonly peer: TimedPeer;
+  private readonly library_ns: readonly number[];
+
+  constructor(peer: TimedPeer, costs: Costs) {
+    this.peer = peer;
+    this.meter = peer.meter;
+    this.ticking = peer.ticking ?? [];
+    this.library_ns = costs.library_ns;
+  }
+
+  get resident_pages(): number {
+    return this.peer.resident_pages;
+  }
+
+  get lazy_pages(): number {
+    return this.peer.lazy_pages ?? 0;
+  }
+
+  get huge_pages(): number {
+    return this.peer.huge_pages ?? 0;
+  }
+
+  run(chunk: Chunk, row: number): number {
+    const { op: kinds, thread, object, size_bytes, align, touched_pages, time_ns } = chunk;
+    this.peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
+    return this.library_ns[this.meter.path];
+  }
+
+  reclaim(pages: number): void {
+    this.peer.reclaim?.(pages);
+  }
+
+  finish(): number {
+    this.meter.begin();
+    return 0;
+  }
+}
+
+const moved: readonly number[] = (['cache', 'batch', 'kept', 'map'] as const).map((name) => enums.route.indexOf(name));
+
+export class HakmemWork implements Work {
+  readonly meter = new Meter();
+  readonly ticking = [];
+  private readonly kernel: MeteredPages;
+  private readonly allocator: Allocator;
+  private readonly fill_page_ns: number;
+  private events = 0;
+
+  constructor(setup: Setup) {
+    this.kernel = new MeteredPages(setup.profile, setup.prices, this.meter);
+    this.allocator = new Allocator(setup, this.kernel, touchIndex(setup.touch));
+    this.fill_page_ns = setup.prices.fill_page_ns;
+  }
+
+  /** Of the mapped path, and what the heap path has grown to. */
+  get resident_pages(): number {
+    return this.kernel.resident_pages + this.allocator.heap.faults;
+  }
+
+  get lazy_pages(): number {
+    return this.kernel.lazy_pages;
+  }
+
+  get huge_pages(): number {
+    return this.kernel.huge_pages;
+  }
+
+  get digest(): string {
+    return this.allocator.digest.hex();
+  }
+
+  get stopped(): string | null {
+    const { violation } = this.allocator;
+    return violation === 0 ? null : enums.violation[violation];
+  }
+
+  run(chunk: Chunk, row: number): number {
+    const { allocator, meter } = this;
+    const { op: kinds, object, size_bytes, align, site, touched_pages } = chunk;
+    const kind = kinds[row];
+    meter.begin();
+    this.kernel.kernel_ns = 0;
+    const heap_pages = allocator.heap.faults;
+    const old_bytes = kind === op.realloc ? allocator.requestedBytes(object[row]) : 0;
+    const ns = allocator.run(
+      this.events,
+      kind,
+      object[row],
+      size_bytes[row],
+      align[row],
+      site[row],
+      touched_pages[row],
+    );
+    this.events += 1;
+    if (kind === op.realloc && moved.includes(allocator.route))
+      meter.copied_bytes = pagesOf(Math.min(old_bytes, size_bytes[row])) * shape.page_bytes;
+    meter.faults += allocator.heap.faults - heap_pages;
+    return this.libraryPart(ns);
+  }
+
+  reclaim(pages: number): void {
+    this.kernel.reclaim(pages);
+  }
+
+  finish(): number {
+    const { allocator, meter } = this;
+    meter.begin();
+    this.kernel.kernel_ns = 0;
+    const before_ns = allocator.free_ns;
+    allocator.finish();
+    return this.libraryPart(allocator.free_ns - before_ns);
+  }
+
+  /** What the policy priced, without the kernel's part and without filling pages: the two that have prices of their own here. */
+  private libraryPart(ns: number): number {
+    const { meter } = this;
+    const filled_pages = (meter.copied_bytes + meter.cleared_bytes) / shape.page_bytes;
+    return ns - this.kernel.kernel_ns - filled_pages * this.fill_page_ns;
+  }
+}

@@ -1,0 +1,88 @@
+/** Allocators that people run as policies of a replay: settings, what is checked, refusals. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { peer_policies } from '../experiments/peers/policies.ts';
+import { op, open, originOf, TraceBuilder, writeHak } from '../traces/index.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'hakmem-peer-policy-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const sample = 'traces/samples/python-json.hak';
+
+function hakmem(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['bin/hakmem.js', ...args], { encoding: 'utf8' });
+  return { status, stdout, stderr };
+}
+
+function replayed(...args: string[]) {
+  const { status, stdout, stderr } = hakmem('replay', sample, '--json', ...args);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return JSON.parse(stdout);
+}
+
+test('a replay under glibc is held to the library: every block, every call, every fault', () => {
+  const { policy, sim, native, check } = replayed('--policy', 'glibc');
+  expect(policy).toBe('glibc');
+  expect(check).toMatchObject({ verdict: 'agree', decisions_equal: true, faults_equal: true, first_difference: null });
+  expect(native.faults).toBe(sim.faults);
+  for (const name of ['mmap', 'munmap', 'mremap', 'brk'])
+    if (native.syscalls !== null) expect([name, native.syscalls[name]]).toEqual([name, sim.syscalls[name]]);
+  expect(sim.resident_bytes.peak).toBeGreaterThan(open(sample).statistics.peak_live_bytes / 2);
+  expect(sim.time_ns.allocate + sim.time_ns.calls + sim.time_ns.fault).toBe(sim.time_ns.total);
+});
+
+test('equal replays have equal digests, another setting another, and a setting is what would be pasted', () => {
+  const once = replayed('--policy', 'glibc', '--check', 'none');
+  const again = replayed('--policy', 'glibc', '--check', 'none');
+  expect(again.sim).toEqual(once.sim);
+  expect(once.config.setting).toBe('');
+  const pinned = replayed('--policy', 'glibc', '--check', 'none', '--set', 'glibc_trim_threshold_bytes=64MiB');
+  expect(pinned.config.setting).toBe('GLIBC_TUNABLES=glibc.malloc.trim_threshold=67108864');
+  expect(pinned.sim.decision_digest).not.toBe(once.sim.decision_digest);
+  expect(pinned.sim.faults).not.toBe(once.sim.faults);
+});
+
+test('with --time the layer fills times and latencies in, and the causes sum up to the threads’ time', () => {
+  const { sim, time } = replayed('--policy', 'glibc', '--check', 'none', '--time');
+  const causes = Object.values(time.by_cause as Record<string, number>).reduce((sum, ns) => sum + ns, 0);
+  expect(causes).toBe(time.threads_ns);
+  expect(sim.latency_ns.max).toBeGreaterThanOrEqual(sim.latency_ns.p50);
+});
+
+test.each([
+  [['--set', 'glibc_foo=1'], /^hakmem: glibc_foo: no parameter of glibc; wanted one of glibc_mmap_threshold_bytes /],
+  [
+    ['--set', 'glibc_mmap_max=99999999999'],
+    /^hakmem: glibc_mmap_max: found 99999999999, wanted from 0 to 2147483647$/m,
+  ],
+  [['--mode', 'FAST'], /^hakmem: --mode: found it with --policy glibc, wanted none$/m],
+  [['--check', 'decisions'], /^hakmem: --check decisions: of glibc there are none and kernel$/m],
+])('%j is refused in one line', (args, words) => {
+  const { status, stdout, stderr } = hakmem('replay', sample, '--policy', 'glibc', ...args);
+  expect(stderr).toMatch(words);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect([status, stdout]).toEqual([2, '']);
+});
+
+test('a trace beyond the model is refused by name, not answered', () => {
+  const path = join(folder, 'huge.hak');
+  const builder = new TraceBuilder();
+  builder.allocate(op.malloc, 1, 2 ** 45, { touched_pages: 1 });
+  builder.free(1);
+  writeHak(path, builder.finish(), { time: false, sites: false, touch: true }, () => originOf('generated', {}));
+  const { status, stderr } = hakmem('replay', path, '--policy', 'glibc', '--check', 'none');
+  expect(stderr).toMatch(/^hakmem: .*huge\.hak: a block of \d+ bytes is beyond the model of glibc$/m);
+  expect(status).toBe(2);
+});
+
+test('every parameter of every policy has a range, and its least and most can be set', () => {
+  for (const { name, parameters, configured } of peer_policies)
+    for (const parameter of parameters) {
+      expect(parameter.name.startsWith(`${name}_`)).toBe(true);
+      for (const value of [parameter.min, parameter.max])
+        expect(configured(new Map([[parameter.name, value]])).setting).toContain(String(value));
+    }
+});
