@@ -29,7 +29,7 @@ const large_from_bytes = 64 * KiB;
 const calls = counted_syscalls.filter((name) => name !== 'madvise');
 
 /** Events a scenario is run with. */
-const scenario_events = { vm: 60, vm4: 60, json: 2000, mir: 300, mixed: 1000, churn: 40 } as const;
+const scenario_events = { vm: 200, vm4: 200, json: 4000, mir: 1000, mixed: 2000, churn: 100 } as const;
 
 /** A trace, and the settings under which it is replayed. */
 export interface Subject {
@@ -83,7 +83,7 @@ export function subjectsIn(folder: string, quick: boolean): Subject[] {
   const generated = Object.entries(scenario_events).map(([name, events]): Subject => {
     const path = join(folder, `${name}.hak`);
     const trace = new SyntheticTrace(name, {
-      events: quick ? Math.ceil(events / 4) : events,
+      events: quick ? Math.ceil(events / 10) : events,
       seed: 1,
       boundaries_bytes,
     });
@@ -254,8 +254,9 @@ function close(comparisons: readonly Comparison[], runs: number, quick: boolean)
   const events = comparisons.reduce((sum, each) => sum + each.events, 0);
   const differing = comparisons.flatMap((each) => each.differing);
   const beyond = comparisons.flatMap((each) => each.beyond);
-  const counts = `${runs} runs, ${events} events, ${differing.length} runs differ, ${beyond.length} beyond the bounds`;
-  const table = `${machineText()}: ${counts}.\n\n${markdownOf(comparisons)}`;
+  const counts = `${runs} runs, ${events} events; differing: ${differing.length}, of them beyond the bounds: ${beyond.length}`;
+  const named = differing.length === 0 ? '' : `\n\nDiffering:\n\n${differing.map((line) => `- ${line}`).join('\n')}`;
+  const table = `${machineText()}: ${counts}.\n\n${markdownOf(comparisons)}${named}`;
   for (const line of differing) process.stderr.write(`hakmem: ${line}\n`);
   if (quick) process.stdout.write(`${table}\n`);
   else if (!writeBetween(page, 'glibc', table)) throw new Error(`${page}: no markers`);

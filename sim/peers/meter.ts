@@ -79,6 +79,15 @@ export class Meter {
     this.calls = 0;
   }
 
+  /** Nothing but the library's own way: its price is that of the path alone. */
+  get quiet(): boolean {
+    return (
+      (this.calls | this.faults | this.zero_faults | this.huge_faults) === 0 &&
+      this.copied_bytes === 0 &&
+      this.cleared_bytes === 0
+    );
+  }
+
   note(kind: number, pages: number, huge_pages = 0, ranges = 1): void {
     if (this.calls === this.call.length) this.widen();
     this.call[this.calls] = kind;

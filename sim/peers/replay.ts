@@ -4,9 +4,11 @@ import { Digest } from '../decide/digest.ts';
 import { Histogram } from '../kernel/histogram.ts';
 import { Baseline, type Score } from '../score.ts';
 import { type Prices, shape } from '../spec.ts';
-import { call, call_names } from './meter.ts';
+import { call, call_names, Meter, path } from './meter.ts';
 import type { Peer } from './peer.ts';
 import { type Priced, price } from './pricing.ts';
+
+const paths = Object.keys(path).length;
 
 /** What a peer calls; `madvise_*` as in hakmem's own results. */
 export interface PeerSyscalls {
@@ -69,6 +71,8 @@ export class PeerReplay {
   private readonly baseline = new Baseline();
   private readonly priced: Priced = { library_ns: 0, calls_ns: 0, fault_ns: 0 };
   private readonly calls = new Float64Array(call_names.length);
+  /** Events that were nothing but the library's own way, by path: most are, and each of a path costs the same. */
+  private readonly quiet = new Float64Array(paths);
   private faults = 0;
   private resident_peak = 0;
   private resident_sum = 0;
@@ -83,18 +87,16 @@ export class PeerReplay {
   }
 
   feed(chunk: Chunk): void {
-    const { peer, digest, latency, priced } = this;
+    const { peer, digest, quiet } = this;
     const { meter } = peer;
-    const { prices } = this.setup;
     const { op: kinds, thread, object, size_bytes, align, touched_pages, time_ns, length } = chunk;
     const { watch } = this;
     this.baseline.add(chunk);
     for (let row = 0; row < length; row += 1) {
       peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
       digest.mix(peer.placed);
-      latency.add(price(meter, prices, priced));
-      this.faults += meter.faults + meter.zero_faults + meter.huge_faults;
-      if (meter.calls > 0) this.count();
+      if (meter.quiet) quiet[meter.path] += 1;
+      else this.count();
       watch?.(chunk, row);
       const resident = peer.resident_pages;
       if (resident > this.resident_peak) this.resident_peak = resident;
@@ -107,6 +109,7 @@ export class PeerReplay {
   finish(): PeerResult {
     const { peer, calls, priced, latency, faults } = this;
     this.pause();
+    this.addQuiet();
     const bytes = (pages: number): number => pages * shape.page_bytes;
     const total_ns = priced.library_ns + priced.calls_ns + priced.fault_ns;
     return {
@@ -145,8 +148,21 @@ export class PeerReplay {
     };
   }
 
+  private addQuiet(): void {
+    const meter = new Meter();
+    for (const [way, events] of this.quiet.entries()) {
+      meter.path = way;
+      const ns = price(meter, this.setup.prices, { library_ns: 0, calls_ns: 0, fault_ns: 0 });
+      this.priced.library_ns += events * ns;
+      this.latency.addMany(ns, events);
+    }
+  }
+
   private count(): void {
     const { meter } = this.peer;
+    this.latency.add(price(meter, this.setup.prices, this.priced));
+    this.faults += meter.faults + meter.zero_faults + meter.huge_faults;
+    if (meter.calls === 0) return;
     for (let at = 0; at < meter.calls; at += 1) this.calls[meter.call[at]] += 1;
     const mapped = this.peer.mapped_pages;
     if (mapped > this.mapped_peak) this.mapped_peak = mapped;

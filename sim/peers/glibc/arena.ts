@@ -38,7 +38,8 @@ export interface Limits {
 
 /** Units of a chunk for a request: 8 bytes of header, 32 bytes at least. */
 export function unitsOf(size_bytes: number): number {
-  return size_bytes <= 24 ? chunk_min_units : Math.ceil((size_bytes + 8) / unit_bytes);
+  if (size_bytes <= 24) return chunk_min_units;
+  return size_bytes < 2 ** 30 ? (size_bytes + 23) >>> 4 : Math.ceil((size_bytes + 8) / unit_bytes);
 }
 
 export const cacheIndex = (units: number): number => units - chunk_min_units;

@@ -2,8 +2,9 @@
 import type { Meter } from '../meter.ts';
 
 const page_shift = 8;
-/** 2^31 units: 32 GiB, of which the main heap has the lower half. A page array costs memory only where it is written. */
-const pages_max = 2 ** 23;
+/** 16 GiB of the main heap; the other heaps' pages follow from here on. */
+const main_pages_max = 2 ** 22;
+const pages_at_first = 1024;
 
 const absent = 0;
 const zero = 1;
@@ -11,7 +12,9 @@ const resident = 2;
 
 export class HeapPages {
   resident_pages = 0;
-  private readonly page = new Uint8Array(pages_max);
+  /** Columns of the main heap and of the others, as long as `reach` made them. */
+  private main = new Uint8Array(pages_at_first);
+  private others = new Uint8Array(0);
   private readonly meter: Meter;
   private readonly read_maps_zero: boolean;
 
@@ -21,15 +24,27 @@ export class HeapPages {
     this.read_maps_zero = read_maps_zero;
   }
 
+  /** Before a heap gains what lies below `end`. */
+  reach(end: number): void {
+    const pages = end >>> page_shift;
+    if (pages <= main_pages_max) this.main = longer(this.main, pages);
+    else this.others = longer(this.others, pages - main_pages_max);
+  }
+
   write(unit: number): void {
     const at = unit >>> page_shift;
-    if (this.page[at] !== resident) this.makeResident(at);
+    if (at < main_pages_max) {
+      if (this.main[at] !== resident) this.makeResident(this.main, at);
+    } else if (this.others[at - main_pages_max] !== resident) this.makeResident(this.others, at - main_pages_max);
   }
 
   /** Every page of units [from, to]. */
   writeAll(from: number, to: number): void {
-    const last = to >>> page_shift;
-    for (let at = from >>> page_shift; at <= last; at += 1) if (this.page[at] !== resident) this.makeResident(at);
+    const base = baseOf(from);
+    const page = base === 0 ? this.main : this.others;
+    const last = (to >>> page_shift) - base;
+    for (let at = (from >>> page_shift) - base; at <= last; at += 1)
+      if (page[at] !== resident) this.makeResident(page, at);
   }
 
   /** A read of a page nobody wrote maps the shared zero page, where the kernel has it: a fault, and another at a write. */
@@ -38,29 +53,43 @@ export class HeapPages {
       this.writeAll(from, to);
       return;
     }
-    const last = to >>> page_shift;
-    for (let at = from >>> page_shift; at <= last; at += 1)
-      if (this.page[at] === absent) {
-        this.page[at] = zero;
+    const base = baseOf(from);
+    const page = base === 0 ? this.main : this.others;
+    const last = (to >>> page_shift) - base;
+    for (let at = (from >>> page_shift) - base; at <= last; at += 1)
+      if (page[at] === absent) {
+        page[at] = zero;
         this.meter.zero_faults += 1;
       }
   }
 
   /** Pages of units [from, to) are gone; returns how many were resident. */
   release(from: number, to: number): number {
+    const base = baseOf(from);
+    const page = base === 0 ? this.main : this.others;
+    const end = (to >>> page_shift) - base;
     let gone = 0;
-    const end = to >>> page_shift;
-    for (let at = from >>> page_shift; at < end; at += 1) {
-      if (this.page[at] === resident) gone += 1;
-      this.page[at] = absent;
+    for (let at = (from >>> page_shift) - base; at < end; at += 1) {
+      if (page[at] === resident) gone += 1;
+      page[at] = absent;
     }
     this.resident_pages -= gone;
     return gone;
   }
 
-  private makeResident(at: number): void {
-    this.page[at] = resident;
+  private makeResident(page: Uint8Array, at: number): void {
+    page[at] = resident;
     this.resident_pages += 1;
     this.meter.faults += 1;
   }
+}
+
+/** Of the column that holds the page of a unit: its first page. */
+const baseOf = (unit: number): number => (unit >>> page_shift < main_pages_max ? 0 : main_pages_max);
+
+function longer(column: Uint8Array<ArrayBuffer>, pages: number): Uint8Array<ArrayBuffer> {
+  if (pages <= column.length) return column;
+  const wide = new Uint8Array(Math.max(pages, 2 * column.length));
+  wide.set(column);
+  return wide;
 }

@@ -190,6 +190,7 @@ export class System {
     const bytes = units * unit_bytes + this.top_pad + chunk_min_bytes - size[top] * unit_bytes;
     const grown = pageUnits(bytes);
     if (at[top] + size[top] + grown >= main_heap_max_units) throw new ModelLimit('a heap of more than 16 GiB');
+    this.pages.reach(at[top] + size[top] + grown);
     this.meter.note(call.brk_grow, grown / page_units);
     size[top] += grown;
     this.main_bytes += grown * unit_bytes;
@@ -332,6 +333,7 @@ export class System {
     const base = main_heap_max_units + index * heap_max_units;
     const heap: Heap = { index, base, prior, bytes, accessible_bytes: 0, fence: nobody };
     this.heaps[index] = heap;
+    this.pages.reach(base + heap_max_units);
     meter.path = path.mapped;
     this.reserve(heap);
     this.makeAccessible(heap, bytes);
