@@ -30,7 +30,6 @@ export {
   curveFrom,
   curves,
   type LibraryPrices,
-  type Price,
   type PriceCurve,
   type PriceCurves,
   type PricePoint,
@@ -38,7 +37,6 @@ export {
   priceAt,
   referenceOf,
   scaled,
-  scaledLibrary,
 } from './time/prices.ts';
 export { type Timed, type TimeSetup, timed, timedHakmem, timedPeer } from './time/timed.ts';
 export { HakmemWork, PeerWork, type TimedPeer, type Work } from './time/work.ts';

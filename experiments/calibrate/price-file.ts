@@ -11,7 +11,6 @@ import {
   type KernelProfile,
   type LibraryPrices,
   prices as nominal_prices,
-  type Price,
   type PriceCurve,
   type PriceCurves,
   type PriceName,
@@ -163,10 +162,8 @@ function libraryPrices(library: PriceDocument['library']): LibraryPrices | null 
   const { cached_pair_ns, bin_pair_ns, joined_malloc_ns, joined_free_ns } = library;
   const rows = [cached_pair_ns, bin_pair_ns, joined_malloc_ns, joined_free_ns];
   if (rows.some((points) => points === undefined || points.length === 0)) return null;
-  const middle = (points: readonly PointRow[], divisor: number): Price => {
-    const of = (at: 1 | 2 | 3): number => Math.round(median(points, (point) => point[at])! / divisor);
-    return { ns: of(1), low: of(2), high: of(3) };
-  };
+  const middle = (points: readonly PointRow[], divisor: number): number =>
+    Math.round(median(points, ([, ns]) => ns)! / divisor);
   return {
     cached_ns: middle(cached_pair_ns, 2),
     listed_ns: middle(bin_pair_ns, 2),

@@ -39,14 +39,14 @@ export class Costs {
     this.curves = curves;
     const by_path = (searched_ns: number): readonly number[] => {
       const prices: number[] = [];
-      prices[path.cached] = library.cached_ns.ns;
-      prices[path.listed] = library.listed_ns.ns;
+      prices[path.cached] = library.cached_ns;
+      prices[path.listed] = library.listed_ns;
       prices[path.searched] = searched_ns;
       prices[path.mapped] = searched_ns;
       return prices;
     };
-    this.allocate_ns = by_path(library.searched_allocate_ns.ns);
-    this.free_ns = by_path(library.searched_free_ns.ns);
+    this.allocate_ns = by_path(library.searched_allocate_ns);
+    this.free_ns = by_path(library.searched_free_ns);
     const of = (name: CurveName, page?: CurveName, huge_page?: CurveName): CallPrice => ({
       call: curves[name],
       page: page === undefined ? null : curves[page],

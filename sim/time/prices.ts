@@ -80,15 +80,13 @@ export interface PricePoint {
 export type PriceCurve = readonly PricePoint[];
 export type PriceCurves = { readonly [name in CurveName]: PriceCurve };
 
-/** What a call of the C library takes by itself, in integer nanoseconds, with the ends of a 95 % interval. */
-export type Price = Omit<PricePoint, 'x'>;
-
-/** Of one call: from the thread's own cache, from a list of equals, and with a search, a split or a merge. */
+/** What one call of the C library takes by itself: from the thread's own cache, from a list of equals, or with a search. */
 export interface LibraryPrices {
-  readonly cached_ns: Price;
-  readonly listed_ns: Price;
-  readonly searched_allocate_ns: Price;
-  readonly searched_free_ns: Price;
+  readonly cached_ns: number;
+  readonly listed_ns: number;
+  /** Searching, splitting, merging: of a call that allocates, and of a free. */
+  readonly searched_allocate_ns: number;
+  readonly searched_free_ns: number;
 }
 
 /** No larger than this, that interpolation is exact: products of the two stay below 2^53. */
@@ -106,10 +104,13 @@ export function curveFrom(prices: Prices): PriceCurves {
 
 /** What is known of the library where only flat prices are: a call costs the same on every way, and a search a lookup more. */
 export function libraryFrom({ heap_call_ns, lookup_ns }: Prices): LibraryPrices {
-  const certain = (ns: number): Price => ({ ns, low: ns, high: ns });
-  const searched = certain(heap_call_ns + lookup_ns);
-  const listed = certain(heap_call_ns);
-  return { cached_ns: listed, listed_ns: listed, searched_allocate_ns: searched, searched_free_ns: searched };
+  const searched_ns = heap_call_ns + lookup_ns;
+  return {
+    cached_ns: heap_call_ns,
+    listed_ns: heap_call_ns,
+    searched_allocate_ns: searched_ns,
+    searched_free_ns: searched_ns,
+  };
 }
 
 /**
@@ -127,21 +128,10 @@ export function priceAt(curve: PriceCurve, x: number): number {
 
 /** Every point moved within its interval: 0.025 is its low end, 0.5 the median, 0.975 its high end; no further. */
 export function scaled(all: PriceCurves, quantile: number): PriceCurves {
-  const moved = ({ x, ...price }: PricePoint): PricePoint => ({ x, ...movedTo(price, quantile) });
-  return Object.fromEntries(curve_names.map((name) => [name, all[name].map(moved)])) as unknown as PriceCurves;
-}
-
-export function scaledLibrary(all: LibraryPrices, quantile: number): LibraryPrices {
-  return {
-    cached_ns: movedTo(all.cached_ns, quantile),
-    listed_ns: movedTo(all.listed_ns, quantile),
-    searched_allocate_ns: movedTo(all.searched_allocate_ns, quantile),
-    searched_free_ns: movedTo(all.searched_free_ns, quantile),
-  };
-}
-
-function movedTo({ ns, low, high }: Price, quantile: number): Price {
   const share = Math.min(1, Math.max(-1, (quantile - 0.5) / 0.475));
-  const at = ns + Math.round(share < 0 ? (ns - low) * share : (high - ns) * share);
-  return { ns: at, low: at, high: at };
+  const moved = ({ x, ns, low, high }: PricePoint): PricePoint => {
+    const at = ns + Math.round(share < 0 ? (ns - low) * share : (high - ns) * share);
+    return { x, ns: at, low: at, high: at };
+  };
+  return Object.fromEntries(curve_names.map((name) => [name, all[name].map(moved)])) as unknown as PriceCurves;
 }
