@@ -37,15 +37,21 @@ export interface Replayed {
 /** One thread at a time: nobody is interrupted, and nothing is between two events. */
 export const serial_machine: MachineSetup = { ...nominal_machine, thinks: false, shootdown_ns: 0 };
 
+export interface Predicted extends Timed {
+  readonly faults: number;
+}
+
 /** Throws ModelLimit where the trace goes beyond the model of glibc. */
 export function predict(
   replayed: Replayed,
   prices: ReplayPrices,
   glibc: GlibcMachine,
   machine: MachineSetup = serial_machine,
-): Timed {
+): Predicted {
   const { setup, makeWork } = workOf(replayed, prices, glibc, machine);
-  return timed(replayed.trace.chunks(), makeWork, setup);
+  const work = makeWork();
+  const result = timed(replayed.trace.chunks(), () => work, setup);
+  return { ...result, faults: work.faults };
 }
 
 /** For whoever runs the layer over other chunks. */
@@ -54,7 +60,7 @@ export function workOf(
   { list, event_ns }: ReplayPrices,
   glibc: GlibcMachine,
   machine: MachineSetup,
-): { readonly setup: TimeSetup; readonly makeWork: () => Work } {
+): { readonly setup: TimeSetup; readonly makeWork: () => ReplayerWork } {
   const prices = timePrices(list);
   const costs = new Costs(prices);
   const index = touchIndex(touch);
@@ -70,6 +76,7 @@ class ReplayerWork implements Work {
   readonly meter: Work['meter'];
   readonly ticking: Work['ticking'];
   readonly stopped = null;
+  faults = 0;
   private readonly inner: Work;
   private readonly touch: number;
   private readonly event_ns: number;
@@ -99,6 +106,7 @@ class ReplayerWork implements Work {
   run(chunk: Chunk, row: number): number {
     const { inner, meter } = this;
     const library_ns = inner.run(chunk, row) + this.event_ns;
+    this.faults += meter.faults + meter.zero_faults;
     if (chunk.op[row] === op.free) return library_ns;
     const written_pages = touchedPages(this.touch, chunk.size_bytes[row], chunk.touched_pages[row]);
     const resident_pages = written_pages - meter.faults;
