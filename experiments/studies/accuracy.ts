@@ -108,7 +108,7 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   const tried = quick ? knobs.filter((_, at) => at % 6 === 0) : knobs;
   const points = subjects.flatMap((subject) => tried.map((knob) => ({ subject, knob })));
   const measured = await measurePoints(points, {
-    rounds: quick ? 2 : 6,
+    rounds: quick ? 2 : 4,
     seed,
     quick,
     folder,
