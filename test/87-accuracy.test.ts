@@ -9,20 +9,12 @@ import { nominalPrices } from '../experiments/calibrate/price-file.ts';
 import { kendallTauB } from '../experiments/statistics.ts';
 import { knobs, planned_subjects, trains } from '../experiments/studies/accuracy/plan.ts';
 import { predict } from '../experiments/studies/accuracy/prediction.ts';
-import {
-  coverageOf,
-  errorsOf,
-  noiseOf,
-  rankedPairs,
-  regretOf,
-  tauOf,
-} from '../experiments/studies/accuracy/scores.ts';
+import { coverageOf, errorsOf, noiseOf, rankedPairs, regretOf, tauOf } from '../experiments/studies/accuracy/scores.ts';
 import { subjectOf } from '../experiments/studies/accuracy/subjects.ts';
 import { judge, reachedBy } from '../experiments/studies/accuracy.ts';
 import { glibcTrouble } from '../experiments/tune/glibc.ts';
-import { glibc_machine } from '../sim/peers/glibc.ts';
 import { curveFrom, type LibraryPrices, prices, timedPeer } from '../sim/index.ts';
-import { Glibc } from '../sim/peers/glibc.ts';
+import { Glibc, glibc_machine } from '../sim/peers/glibc.ts';
 import { nominal_machine } from '../sim/time/machine.ts';
 import { op, TraceBuilder } from '../traces/index.ts';
 
@@ -32,7 +24,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('figures', () => {
   test('errors are parts of what was measured, and bias keeps their sign', () => {
     const { mape, median, max, bias } = errorsOf([110, 90, 150], [100, 100, 100]);
-    expect([mape, median, max, bias].map((value) => value.toFixed(4))).toEqual(['0.2333', '0.1000', '0.5000', '0.1667']);
+    expect([mape, median, max, bias].map((value) => value.toFixed(4))).toEqual([
+      '0.2333',
+      '0.1000',
+      '0.5000',
+      '0.1667',
+    ]);
   });
 
   test('pairs within the margin are not ranked, and predicted ties count against the rank', () => {
@@ -61,17 +58,46 @@ describe('figures', () => {
     expect(regretOf([1, 2], [slow, fast])).toBe(1);
     expect(regretOf([2, 1], [slow, fast])).toBe(0);
     // Each half finds another one best, which is worse in the other half: nothing to gain.
-    expect(regretOf([1, 2, 3], [[10, 10, 10, 10], [9, 12, 9, 12], [12, 9, 12, 9]])).toBeLessThan(0);
+    expect(
+      regretOf(
+        [1, 2, 3],
+        [
+          [10, 10, 10, 10],
+          [9, 12, 9, 12],
+          [12, 9, 12, 9],
+        ],
+      ),
+    ).toBeLessThan(0);
   });
 
   test('noise is how far halves differ, and an interval covers its ends', () => {
-    expect(noiseOf([[10, 10, 10, 10], [9, 11, 9, 11]])).toBeCloseTo(0.1, 12);
-    expect(coverageOf([{ low: 1, high: 2 }, { low: 1, high: 2 }], [2, 2.1])).toBe(0.5);
+    expect(
+      noiseOf([
+        [10, 10, 10, 10],
+        [9, 11, 9, 11],
+      ]),
+    ).toBeCloseTo(0.1, 12);
+    expect(
+      coverageOf(
+        [
+          { low: 1, high: 2 },
+          { low: 1, high: 2 },
+        ],
+        [2, 2.1],
+      ),
+    ).toBe(0.5);
   });
 
   const score = (mape: number, regret: number, noise: number) => {
     const errors = { mape, median: mape / 2, max: 1, bias: 0 };
-    return { name: 'x', errors, noise, ranked: [{ pairs: 3, tied: 0, score: 3 }], regret, peak: { ...errors, mape: 0 } };
+    return {
+      name: 'x',
+      errors,
+      noise,
+      ranked: [{ pairs: 3, tied: 0, score: 3 }],
+      regret,
+      peak: { ...errors, mape: 0 },
+    };
   };
 
   test('the claim holds where every target is met; a regret within noise is a tie', () => {
@@ -132,20 +158,23 @@ test('the way through the library has its own price where it was measured', () =
 
 const trouble = glibcTrouble();
 
-test.skipIf(trouble !== null)(`the study runs and leaves a record once${trouble === null ? '' : ` (${trouble})`}`, () => {
-  const path = join(folder, 'accuracy.md');
-  const ran = spawnSync('node', ['bin/hakmem.js', 'study', 'accuracy', '--quick', '--json', '-o', path], {
-    encoding: 'utf8',
-  });
-  expect({ status: ran.status, stderr: ran.stderr }).toEqual({ status: 0, stderr: '' });
-  const { verdict, tables, checked } = JSON.parse(ran.stdout);
-  expect(['holds', 'does not hold', 'cannot be told']).toContain(verdict);
-  expect(ran.stdout).not.toMatch(/NaN|Infinity/);
-  const [targets] = tables;
-  expect(targets.rows).toHaveLength(5);
-  for (const row of targets.rows) expect(row[3]).toMatch(/^(met$|missed, because .)/);
-  expect(checked.real_runs).toBe(checked.rows);
-  // Faults are exact: errors of time are errors of prices.
-  expect(checked.equal_for_real).toBe(checked.rows);
-  expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^# accuracy: ${verdict}\n`));
-});
+test.skipIf(trouble !== null)(
+  `the study runs and leaves a record once${trouble === null ? '' : ` (${trouble})`}`,
+  () => {
+    const path = join(folder, 'accuracy.md');
+    const ran = spawnSync('node', ['bin/hakmem.js', 'study', 'accuracy', '--quick', '--json', '-o', path], {
+      encoding: 'utf8',
+    });
+    expect({ status: ran.status, stderr: ran.stderr }).toEqual({ status: 0, stderr: '' });
+    const { verdict, tables, checked } = JSON.parse(ran.stdout);
+    expect(['holds', 'does not hold', 'cannot be told']).toContain(verdict);
+    expect(ran.stdout).not.toMatch(/NaN|Infinity/);
+    const [targets] = tables;
+    expect(targets.rows).toHaveLength(5);
+    for (const row of targets.rows) expect(row[3]).toMatch(/^(met$|missed, because .)/);
+    expect(checked.real_runs).toBe(checked.rows);
+    // Faults are exact: errors of time are errors of prices.
+    expect(checked.equal_for_real).toBe(checked.rows);
+    expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^# accuracy: ${verdict}\n`));
+  },
+);
