@@ -1,13 +1,13 @@
 /** `hakmem calibrate`: what memory costs on this machine, measured by several processes, kept for `--prices measured`. */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
-import { native_root, probeProfile } from '../native/index.ts';
+import { probeProfile } from '../native/index.ts';
 import { writeAtomically } from '../traces/index.ts';
 import { combine, type Pass } from './calibrate/combine.ts';
 import { thisMachine } from './calibrate/machine.ts';
+import { calibrationPass, calibrationTrouble } from './calibrate/pass.ts';
 import { cachedPath } from './calibrate/price-file.ts';
 import { tableOf } from './calibrate/table.ts';
 import { CheckFailed, Progress, print, printJson, UsageError, wholeNumber } from './command.ts';
@@ -48,14 +48,13 @@ async function calibrate(options: Options): Promise<void> {
   const path = options.output ?? cachedPath();
   if (options.output === undefined) makeFolder(dirname(path));
   checkWritable(path);
-  const program = join(native_root, 'build', 'hak-calibrate');
+  const trouble = calibrationTrouble();
   const profile = probeProfile();
-  if (!existsSync(program) || profile === null)
-    throw new CheckFailed(`${program} is missing: calibrating needs a C compiler and "npm run build"`);
+  if (trouble !== null || profile === null) throw new CheckFailed(trouble ?? 'the kernel cannot be probed');
   const measured_at = new Date().toISOString();
   const before = busySeconds();
   const started = performance.now();
-  const passes = await measure(program, options);
+  const passes = await measure(options);
   const others_busy = shareOfOthers(busySeconds() - before, (performance.now() - started) / 1000, passes);
   const document = combine(passes, { machine: thisMachine(), profile, measured_at, others_busy });
   const text = `${JSON.stringify(document, null, 1)}\n`;
@@ -90,9 +89,8 @@ function shareOfOthers(busy_s: number, elapsed_s: number, passes: readonly Pass[
 }
 
 /** One process after another, each measuring everything: what disturbs for a while disturbs all prices alike. */
-async function measure(program: string, options: Options): Promise<Pass[]> {
+async function measure(options: Options): Promise<Pass[]> {
   const { passes: wanted, passes_least, seconds } = efforts[options.quick === true ? 'quick' : 'full'];
-  const args = ['--die-with-parent', ...(options.quick === true ? ['--quick'] : [])];
   const progress = new Progress('calibrating', options.progress === true);
   const started = performance.now();
   const passes: Pass[] = [];
@@ -100,32 +98,9 @@ async function measure(program: string, options: Options): Promise<Pass[]> {
     const spent_s = (performance.now() - started) / 1000;
     if (passes.length >= passes_least && spent_s + spent_s / passes.length > seconds) break;
     progress.update(passes.length, wanted);
-    passes.push(await run(program, args));
+    passes.push(await calibrationPass(options.quick === true));
   }
   progress.update(wanted, wanted);
   progress.finish();
   return passes;
-}
-
-function run(program: string, args: readonly string[]): Promise<Pass> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    const stop = (): void => {
-      child.kill('SIGKILL');
-    };
-    process.once('exit', stop);
-    let [stdout, stderr] = ['', ''];
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    child.once('error', reject);
-    child.once('close', (code, signal) => {
-      process.off('exit', stop);
-      if (code === 0) resolve(JSON.parse(stdout) as Pass);
-      else reject(new CheckFailed(`hak-calibrate ended with ${code ?? signal}: ${stderr.trim() || 'it said nothing'}`));
-    });
-  });
 }

@@ -7,13 +7,14 @@ import {
   type PerturbedResult,
   perturb,
   type Timed,
+  type TimePrices,
   type TimeSetup,
   timed,
   type Work,
 } from '../sim/index.ts';
 import type { TimePrices } from '../sim/time/costs.ts';
 import type { Trace } from '../traces/index.ts';
-import { pricesInWords } from './calibrate/price-file.ts';
+import { type PriceList, pricesInWords } from './calibrate/price-file.ts';
 import { formatBytes, sizeOption, UsageError, wholeNumber } from './command.ts';
 import type { Chosen } from './setup.ts';
 
@@ -54,8 +55,8 @@ export function timeReplay(
     return null;
   }
   const time: TimeSetup = {
-    prices: { flat: prices.prices, curves: prices.curves },
-    machine: machineOf(trace, options.processors),
+    prices: timePrices(prices),
+    machine: machineOf(trace, prices, options.processors),
     memory_limit_bytes: options.memoryLimit ?? Number.POSITIVE_INFINITY,
   };
   const makeWork = () => workOf(time.prices);
@@ -118,13 +119,28 @@ export function timeLines({ timed, machine, perturbed }: TimedReplay, prices: Ch
 
 const flags = { processors: '--processors', perturb: '--perturb', memoryLimit: '--memory-limit' } as const;
 
+/** As the layer takes them. */
+export function timePrices({ prices, curves, library }: PriceList): TimePrices {
+  return { flat: prices, curves, ...(library === null ? {} : { library }) };
+}
+
 /** How much of its time the recorded process was on a processor says how much of a thread's thinking is work. */
-function machineOf({ origin, statistics }: Trace, processors = Number.POSITIVE_INFINITY): MachineSetup {
+function machineOf(
+  { origin, statistics }: Trace,
+  { shootdown_ns }: PriceList,
+  processors = Number.POSITIVE_INFINITY,
+): MachineSetup {
   const { process, has_time } = origin;
   const whole_ns = process === null ? 0 : process.wall_ns * statistics.threads;
   const busy_ns = process === null ? 0 : process.user_ns + process.sys_ns;
   const busy_permille = whole_ns > 0 ? Math.min(1000, Math.round((1000 * busy_ns) / whole_ns)) : 1000;
-  return { ...nominal_machine, processors, busy_permille, thinks: has_time };
+  return {
+    ...nominal_machine,
+    shootdown_ns: shootdown_ns ?? nominal_machine.shootdown_ns,
+    processors,
+    busy_permille,
+    thinks: has_time,
+  };
 }
 
 function orders({ runs, jitter_permille: jitter, quantiles_ns: { p5, p50, p95 } }: PerturbedResult): string {

@@ -79,6 +79,8 @@ export interface ReplayerOptions {
   readonly sample_events?: number;
   /** For timing: no checks, no samples, no counted system calls. */
   readonly bare?: boolean;
+  /** The processors it may run on, as taskset writes them; it needs taskset. */
+  readonly cpus?: string;
   /** File for a record of every event's address; native/replayer/run.c says what is in it. */
   readonly log?: string;
   readonly signal?: AbortSignal;
@@ -101,7 +103,7 @@ export async function runReplayer(path: string, options: ReplayerOptions): Promi
   if (library === undefined)
     throw new NativeUnavailableError(`${allocator.name} is not installed: ${installLine(allocator)}`);
   const env = { PATH: '/usr/bin:/bin', ...(library === null ? {} : { LD_PRELOAD: library }), ...options.env };
-  const { stdout, stderr, ended } = await run(argumentsOf(path, options), env, options.signal);
+  const { stdout, stderr, ended } = await run(commandOf(path, options), env, options.signal);
   if (ended !== 0)
     throw new ReplayerError(
       lastLine(stderr) || `hak-replayer ended with ${ended} under ${allocator.name}`,
@@ -144,15 +146,24 @@ function argumentsOf(path: string, options: ReplayerOptions): string[] {
   ];
 }
 
+function commandOf(path: string, options: ReplayerOptions): string[] {
+  const pinned = options.cpus === undefined ? [] : ['taskset', '-c', options.cpus];
+  return [...pinned, replayer_path, ...argumentsOf(path, options)];
+}
+
 interface Ended {
   readonly stdout: string;
   readonly stderr: string;
   readonly ended: number | string;
 }
 
-function run(args: readonly string[], env: Record<string, string>, signal: AbortSignal | undefined): Promise<Ended> {
+function run(
+  [program, ...args]: readonly string[],
+  env: Record<string, string>,
+  signal: AbortSignal | undefined,
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(replayer_path, args, {
+    const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
       killSignal: 'SIGKILL',

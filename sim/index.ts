@@ -21,6 +21,7 @@ export {
 } from './result.ts';
 export * from './spec.ts';
 export type { TimeResult } from './time/clock.ts';
+export { Costs, type TimePrices } from './time/costs.ts';
 export { type MachineSetup, nominal_machine } from './time/machine.ts';
 export { type Perturbation, type PerturbedResult, perturb } from './time/perturb.ts';
 export {
@@ -28,6 +29,7 @@ export {
   curve_names,
   curveFrom,
   curves,
+  type LibraryPrices,
   type PriceCurve,
   type PriceCurves,
   type PricePoint,
@@ -37,4 +39,4 @@ export {
   scaled,
 } from './time/prices.ts';
 export { type Timed, type TimeSetup, timed, timedHakmem, timedPeer } from './time/timed.ts';
-export { HakmemWork, type TimedPeer, type Work } from './time/work.ts';
+export { HakmemWork, PeerWork, type TimedPeer, type Work } from './time/work.ts';

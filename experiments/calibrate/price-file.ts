@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { median } from 'd3-array';
 import {
   type CurveName,
   curve_names,
   curveFrom,
   type KernelProfile,
+  type LibraryPrices,
   prices as nominal_prices,
   type PriceCurve,
   type PriceCurves,
@@ -64,6 +66,10 @@ export interface PriceList {
   readonly machine_name: string | null;
   readonly prices: Prices;
   readonly curves: PriceCurves;
+  /** Of the C library's own work; null where nobody measured it. */
+  readonly library: LibraryPrices | null;
+  /** What a call that takes pages away takes longer while another thread of the process runs; null as above. */
+  readonly shootdown_ns: number | null;
 }
 
 export function nominalPrices(): PriceList {
@@ -75,6 +81,8 @@ export function nominalPrices(): PriceList {
     machine_name: null,
     prices: nominal_prices,
     curves: curveFrom(nominal_prices),
+    library: null,
+    shootdown_ns: null,
   };
 }
 
@@ -112,22 +120,65 @@ export async function readPrices(given: string): Promise<PriceList> {
   const measured = { sha256: sha256(text), source: 'measured' } as const;
   if (typeof json !== 'object' || json === null || !('format' in json)) {
     const { name, prices } = check(path, flat.safeParse(json));
-    return { name, ...measured, machine: 'unknown', machine_name: null, prices, curves: curveFrom(prices) };
+    const unknown = { machine: 'unknown', machine_name: null, library: null, shootdown_ns: null } as const;
+    return { name, ...measured, ...unknown, prices, curves: curveFrom(prices) };
   }
-  const { name, prices, machine, curves } = check(path, whole.safeParse(json));
+  return priceList(check(path, whole.safeParse(json)), text);
+}
+
+/** What is taken of a document: more than the flat lists of earlier versions, and less than is kept. */
+type Taken = Pick<PriceDocument, 'name' | 'prices' | 'machine'> & {
+  readonly curves: { readonly [name in CurveName]?: readonly PointRow[] | undefined };
+  readonly library?: PriceDocument['library'] | undefined;
+  readonly contention?: Contentions | null | undefined;
+};
+interface Contentions {
+  readonly [call: string]: readonly Pick<Contended, 'pages' | 'beside_adds'>[];
+}
+
+/** `text` is what the document was read from, or would be written as: what its hash is over. */
+export function priceList(document: Taken, text: string): PriceList {
+  const { name, prices, machine, curves, library, contention } = document;
   const points = (curve: CurveName): PriceCurve | undefined =>
     curves[curve]?.map(([x, ns, low, high]) => ({ x, ns, low, high }));
   const flat_curves = curveFrom(prices);
   return {
     name,
-    ...measured,
+    sha256: sha256(text),
+    source: 'measured',
     machine: isThisMachine(machine) ? 'this' : 'other',
     machine_name: nameOf(machine),
     prices,
     curves: Object.fromEntries(
       curve_names.map((curve) => [curve, points(curve) ?? flat_curves[curve]]),
     ) as unknown as PriceCurves,
+    library: library === undefined ? null : libraryPrices(library),
+    shootdown_ns: contention === undefined || contention === null ? null : shootdownOf(contention),
   };
+}
+
+/** Middle of what was measured at several sizes; pairs are a call to allocate and one to free, and each is half of it. */
+function libraryPrices(library: PriceDocument['library']): LibraryPrices | null {
+  const { cached_pair_ns, bin_pair_ns, joined_malloc_ns, joined_free_ns } = library;
+  const rows = [cached_pair_ns, bin_pair_ns, joined_malloc_ns, joined_free_ns];
+  if (rows.some((points) => points === undefined || points.length === 0)) return null;
+  const middle = (points: readonly PointRow[], divisor: number): number =>
+    Math.round(median(points, ([, ns]) => ns)! / divisor);
+  return {
+    cached_ns: middle(cached_pair_ns, 2),
+    listed_ns: middle(bin_pair_ns, 2),
+    searched_allocate_ns: middle(joined_malloc_ns, 1),
+    searched_free_ns: middle(joined_free_ns, 1),
+  };
+}
+
+/** Of larger regions the difference is lost in their pages. */
+const shootdown_pages_max = 16;
+
+function shootdownOf(contention: Contentions): number | null {
+  const calls = ['dontneed_ns', 'munmap_ns'].flatMap((call) => contention[call] ?? []);
+  const adds = calls.filter(({ pages }) => pages <= shootdown_pages_max).map(({ beside_adds }) => beside_adds.ns);
+  return adds.length === 0 ? null : Math.max(0, Math.round(median(adds)!));
 }
 
 async function priceSchemas(path: string) {
@@ -148,13 +199,15 @@ async function priceSchemas(path: string) {
     .refine(([, middle, low, high]) => low <= middle && middle <= high, {
       message: 'found [pages, ns, low, high] with ns outside its interval',
     });
-  const curve = z
+  const points = z
     .array(point)
     .min(1)
     .refine((points) => points.every(([x], at) => at === 0 || points[at - 1][0] < x), {
       message: 'found pages that do not ascend',
-    })
-    .optional();
+    });
+  const curve = points.optional();
+  const difference = z.object({ ns: z.number(), low: z.number(), high: z.number() });
+  const contended = z.array(z.looseObject({ pages: z.int(), beside_adds: difference }));
   const machine = z.object({
     id: z.string(),
     cpu: z.string(),
@@ -170,6 +223,8 @@ async function priceSchemas(path: string) {
     format: z.literal(price_format),
     machine,
     curves: z.object(Object.fromEntries(curve_names.map((name) => [name, curve])) as Record<CurveName, typeof curve>),
+    library: z.record(z.string(), points).optional(),
+    contention: z.record(z.string(), contended).nullish(),
   });
   return { flat, whole };
 }

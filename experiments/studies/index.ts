@@ -1,4 +1,5 @@
 /** The studies, a line each. */
+import { accuracy } from './accuracy.ts';
 import { batching } from './batching.ts';
 import { elo_or_not } from './elo-or-not.ts';
 import { freeze } from './freeze.ts';
@@ -11,6 +12,7 @@ import { thresholds } from './thresholds.ts';
 import { tuning } from './tuning.ts';
 
 export const studies: readonly Study[] = [
+  accuracy,
   batching,
   elo_or_not,
   freeze,

@@ -162,7 +162,7 @@ static void measure_vectored(void) {
 
 void hak_measure_calls(void) {
   static const long all[] = {1, 4, 16, 32, 33, 34, 64, 128, 512, 2048, 8192};
-  static const long some[] = {1, 16, 33, 512, 8192};
+  static const long some[] = {1, 16, 33, 34, 64, 512, 8192};
   const long *const sizes = hak_quick ? some : all;
   const int count = hak_quick ? sizeof some / sizeof some[0] : sizeof all / sizeof all[0];
   for (int at = 0; at < count; at += 1) {

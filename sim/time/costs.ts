@@ -1,12 +1,21 @@
 /** What a meter's notes cost, in integer nanoseconds, at prices that depend on how much a call is about and on the footprint. */
 import { call, type Meter, path } from '../peers/meter.ts';
 import { type Prices, shape } from '../spec.ts';
-import { type CurveName, type PriceCurve, type PriceCurves, priceAt } from './prices.ts';
+import {
+  type CurveName,
+  type LibraryPrices,
+  libraryFrom,
+  type PriceCurve,
+  type PriceCurves,
+  priceAt,
+} from './prices.ts';
 
-/** Flat prices for what is the library's own; curves for what the kernel does. */
+/** Curves for what the kernel does. */
 export interface TimePrices {
   readonly flat: Prices;
   readonly curves: PriceCurves;
+  /** Of the C library's own work, where it was measured; without it flat prices stand in. */
+  readonly library?: LibraryPrices;
 }
 
 /** Of a call: its fixed part, by `x` of its curve, and what each page or huge page adds. */
@@ -20,16 +29,24 @@ export class Costs {
   /** Of the last call: under its lock as a whole, and page by page. */
   call_ns = 0;
   pages_ns = 0;
-  /** By the way through the library. */
-  readonly library_ns: readonly number[];
+  /** By the way through the library: of a call that allocates, and of a free. */
+  readonly allocate_ns: readonly number[];
+  readonly free_ns: readonly number[];
   private readonly curves: PriceCurves;
   private readonly calls: readonly CallPrice[];
 
-  constructor({ flat, curves }: TimePrices) {
+  constructor({ flat, curves, library = libraryFrom(flat) }: TimePrices) {
     this.curves = curves;
-    const { heap_call_ns, lookup_ns } = flat;
-    const ways = [path.cached, path.listed, path.searched, path.mapped];
-    this.library_ns = ways.map((way) => heap_call_ns + (way >= path.searched ? lookup_ns : 0));
+    const by_path = (searched_ns: number): readonly number[] => {
+      const prices: number[] = [];
+      prices[path.cached] = library.cached_ns;
+      prices[path.listed] = library.listed_ns;
+      prices[path.searched] = searched_ns;
+      prices[path.mapped] = searched_ns;
+      return prices;
+    };
+    this.allocate_ns = by_path(library.searched_allocate_ns);
+    this.free_ns = by_path(library.searched_free_ns);
     const of = (name: CurveName, page?: CurveName, huge_page?: CurveName): CallPrice => ({
       call: curves[name],
       page: page === undefined ? null : curves[page],

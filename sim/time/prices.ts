@@ -80,6 +80,15 @@ export interface PricePoint {
 export type PriceCurve = readonly PricePoint[];
 export type PriceCurves = { readonly [name in CurveName]: PriceCurve };
 
+/** What one call of the C library takes by itself: from the thread's own cache, from a list of equals, or with a search. */
+export interface LibraryPrices {
+  readonly cached_ns: number;
+  readonly listed_ns: number;
+  /** Searching, splitting, merging: of a call that allocates, and of a free. */
+  readonly searched_allocate_ns: number;
+  readonly searched_free_ns: number;
+}
+
 /** No larger than this, that interpolation is exact: products of the two stay below 2^53. */
 export const point_limits = { x: 2 ** 22, ns: 10 ** 9 } as const;
 
@@ -91,6 +100,17 @@ export function curveFrom(prices: Prices): PriceCurves {
     return [{ x: referenceOf(name), ns, low: ns, high: ns }];
   };
   return Object.fromEntries(curve_names.map((name) => [name, point(name)])) as unknown as PriceCurves;
+}
+
+/** What is known of the library where only flat prices are: a call costs the same on every way, and a search a lookup more. */
+export function libraryFrom({ heap_call_ns, lookup_ns }: Prices): LibraryPrices {
+  const searched_ns = heap_call_ns + lookup_ns;
+  return {
+    cached_ns: heap_call_ns,
+    listed_ns: heap_call_ns,
+    searched_allocate_ns: searched_ns,
+    searched_free_ns: searched_ns,
+  };
 }
 
 /**

@@ -22,6 +22,8 @@ export interface TimeSetup {
 export interface Timed extends TimeResult {
   /** `run_ns` with every curve at the low end of its interval, and with every one at its high end. */
   readonly interval_ns: { readonly low: number; readonly high: number };
+  /** The same of `cpu_ns`. */
+  readonly cpu_interval_ns: { readonly low: number; readonly high: number };
   readonly memory_limit: null | {
     readonly bytes: number;
     readonly reclaimed_bytes: number;
@@ -90,11 +92,12 @@ export class TimedRun {
     work.meter.begin();
     const library_ns = refused === null && work.stopped === null ? work.finish() : 0;
     const result = layer.finish(library_ns);
-    const [low = result.run_ns, high = result.run_ns] = bounds.map((bound) => bound.finish(library_ns).run_ns);
+    const [low = result, high = result] = bounds.map((bound) => bound.finish(library_ns));
     const { memory_limit_bytes } = time;
     return {
       ...result,
-      interval_ns: { low, high },
+      interval_ns: { low: low.run_ns, high: high.run_ns },
+      cpu_interval_ns: { low: low.cpu_ns, high: high.cpu_ns },
       memory_limit: Number.isFinite(memory_limit_bytes)
         ? { bytes: memory_limit_bytes, reclaimed_bytes: this.reclaimed_pages * shape.page_bytes, refused }
         : null,

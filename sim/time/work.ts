@@ -51,13 +51,13 @@ export class PeerWork implements Work {
   readonly ticking: readonly Ticking[];
   readonly stopped = null;
   private readonly peer: TimedPeer;
-  private readonly library_ns: readonly number[];
+  private readonly costs: Costs;
 
   constructor(peer: TimedPeer, costs: Costs) {
     this.peer = peer;
     this.meter = peer.meter;
     this.ticking = peer.ticking ?? [];
-    this.library_ns = costs.library_ns;
+    this.costs = costs;
   }
 
   get resident_pages(): number {
@@ -75,7 +75,8 @@ export class PeerWork implements Work {
   run(chunk: Chunk, row: number): number {
     const { op: kinds, thread, object, size_bytes, align, touched_pages, time_ns } = chunk;
     this.peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
-    return this.library_ns[this.meter.path];
+    const { allocate_ns, free_ns } = this.costs;
+    return (kinds[row] === op.free ? free_ns : allocate_ns)[this.meter.path];
   }
 
   reclaim(pages: number): void {
