@@ -12,7 +12,6 @@ import {
   timed,
   type Work,
 } from '../sim/index.ts';
-import type { TimePrices } from '../sim/time/costs.ts';
 import type { Trace } from '../traces/index.ts';
 import { type PriceList, pricesInWords } from './calibrate/price-file.ts';
 import { formatBytes, sizeOption, UsageError, wholeNumber } from './command.ts';
