@@ -267,6 +267,22 @@ describe('bins', () => {
     expect(program.offset(program.malloc(500))).toBe(last);
   });
 
+  test('equal ones of a large bin stand behind their first, which goes last', () => {
+    const program = new Program(plain);
+    const blocks = [0, 1, 2].map(() => {
+      const block = program.malloc(3600);
+      program.malloc(24);
+      return block;
+    });
+    const offsets = blocks.map((block) => program.offset(block));
+    for (const block of blocks) {
+      program.free(block);
+      program.malloc(5000);
+      expectValid(program.glibc, []);
+    }
+    expect(blocks.map(() => program.offset(program.malloc(3600)))).toEqual([offsets[2], offsets[1], offsets[0]]);
+  });
+
   test('a freed small chunk is sorted at once from 2.41 on', () => {
     for (const [version, first] of [
       ['2.40', false],
