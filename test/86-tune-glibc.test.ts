@@ -178,6 +178,12 @@ describe('candidates', () => {
     }
   });
 
+  test('leave the number of arenas alone unless asked, for no replay shows threads that wait for each other', () => {
+    expect(new Set(points.map((point) => point[4]))).toEqual(new Set([0]));
+    const asked = glibcSpace(new Map([parseGlibcAxis('glibc_arena_max=1,2')]));
+    expect(asked[4].values).toEqual([1, 2]);
+  });
+
   test('with nothing pinned the other thresholds are not looked at', () => {
     const keys = new GlibcKeys(editor(10).chunks());
     const unpinned = points.filter(
