@@ -154,6 +154,15 @@ describe('shapes whose best is known', () => {
     expect(after.faults).toBeLessThanOrEqual(before.faults);
   }, 60_000);
 
+  test('a budget bounds the kinds that climbs try, and what is there now is one of them', async () => {
+    for (const budget of [1, 3, 10]) {
+      const { searched } = await tuned(editor(10), { budget });
+      expect(searched.cost.runs).toBeLessThanOrEqual(budget);
+      expect(searched.cost.runs).toBeGreaterThan(budget / 2);
+      expect(searched.tried.some(({ evaluated }) => samePoint(evaluated.point, glibc_baseline))).toBe(true);
+    }
+  });
+
   test('where there is nothing to gain it says to leave it, with what is there now among the tried', async () => {
     const trace = made('flat', (builder) => {
       for (let at = 0; at < 200; at += 1) builder.allocate(op.malloc, at, 100);
