@@ -47,6 +47,22 @@ export function meanOf(samples: readonly number[], seed: number): MeanInterval {
   return { mean, low, high };
 }
 
+export interface ShareInterval {
+  readonly share: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** `count` of `of`, with its 95 % interval of Wilson: it says something of nothing found, too. */
+export function shareOf(count: number, of: number): ShareInterval {
+  if (of === 0) return { share: 0, low: 0, high: 1 };
+  const z = 1.959964;
+  const share = count / of;
+  const middle = (share + z ** 2 / (2 * of)) / (1 + z ** 2 / of);
+  const half = (z * Math.sqrt((share * (1 - share)) / of + z ** 2 / (4 * of ** 2))) / (1 + z ** 2 / of);
+  return { share, low: Math.max(0, middle - half), high: Math.min(1, middle + half) };
+}
+
 /** Kendall's tau-b: 1 where both order alike, -1 where one is the other reversed; ties of either count for neither. NaN of constants. */
 export function kendallTauB(a: readonly number[], b: readonly number[]): number {
   let [sum, differ_a, differ_b] = [0, 0, 0];

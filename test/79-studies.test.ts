@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { kendallTauB, meanOf } from '../experiments/statistics.ts';
+import { kendallTauB, meanOf, shareOf } from '../experiments/statistics.ts';
 import { blocksOf, judge as judgeBatching } from '../experiments/studies/batching.ts';
 import { type FamilyRow, judge as judgeLearners } from '../experiments/studies/elo-or-not.ts';
 import { type FreezeRow, judge as judgeFreezing } from '../experiments/studies/freeze.ts';
@@ -15,6 +15,7 @@ import { findsBest, halvingWindows } from '../experiments/studies/made-windows.t
 import { attribute, judge as judgeOverhead, partsOf, sitesTrace } from '../experiments/studies/overhead.ts';
 import { judge as judgeOrder } from '../experiments/studies/phase-6.6.ts';
 import { claimed_ratio, judge as judgeModes } from '../experiments/studies/phase-6.8.ts';
+import { judge as judgeSettings } from '../experiments/studies/settings.ts';
 import { distinctThresholds, judge as judgeCurves, shapeOf } from '../experiments/studies/thresholds.ts';
 import { judge as judgeTuning, rankCorrelation } from '../experiments/studies/tuning.ts';
 import { configOf, default_profile, prices, replay } from '../sim/index.ts';
@@ -42,6 +43,35 @@ describe('verdicts', () => {
     expect(judgeCurves([curve(2, 1, 2), curve(2, 1, 2), curve(1, 1)]).verdict).toBe('holds');
     expect(judgeCurves([curve(2, 1, 2), curve(1, 2)]).verdict).toBe('does not hold');
     expect(judgeCurves([curve(1, 1)]).verdict).toBe('cannot be told');
+  });
+
+  test('tuned settings hold where no rule has less regret and hardly any harm; broken memory is the worst regret', () => {
+    const ten = (most: number | null) => [...Array.from({ length: 8 }, () => 0), most, most];
+    const judged = (rule: number | null, tuned: number | null, harms: number, cases = 50) =>
+      judgeSettings(
+        [
+          { name: 'rule', regrets: ten(rule) },
+          { name: 'tuned', regrets: ten(tuned) },
+        ],
+        { cases, harms },
+      ).verdict;
+    expect(judged(0.5, 0.5, 1)).toBe('holds');
+    expect(judged(0.5, 0.505, 1)).toBe('holds');
+    expect(judged(0.5, 0.52, 0)).toBe('does not hold');
+    expect(judged(null, 0.5, 0)).toBe('holds');
+    expect(judged(0.5, null, 0)).toBe('does not hold');
+    expect(judged(0.5, 0, 2)).toBe('cannot be told');
+    expect(judged(0.5, 0, 8)).toBe('does not hold');
+    expect(judgeSettings([{ name: 'tuned', regrets: [0] }], { cases: 1, harms: 0 }).verdict).toBe('cannot be told');
+  });
+
+  test('a share of nothing found has an interval, and of half lies around it', () => {
+    expect(shareOf(0, 50)).toMatchObject({ share: 0, low: 0 });
+    expect(shareOf(0, 50).high).toBeCloseTo(0.0713, 3);
+    const half = shareOf(10, 20);
+    expect((half.low + half.high) / 2).toBeCloseTo(0.5, 12);
+    expect(half.low).toBeCloseTo(0.2993, 3);
+    expect(shareOf(0, 0)).toEqual({ share: 0, low: 0, high: 1 });
   });
 
   test('hit rates hold where every sample that asks reaches 99 %', () => {

@@ -154,6 +154,15 @@ describe('shapes whose best is known', () => {
     expect(after.faults).toBeLessThanOrEqual(before.faults);
   }, 60_000);
 
+  test('a budget bounds the kinds that climbs try, and what is there now is one of them', async () => {
+    for (const budget of [1, 3, 10]) {
+      const { searched } = await tuned(editor(10), { budget });
+      expect(searched.cost.runs).toBeLessThanOrEqual(budget);
+      expect(searched.cost.runs).toBeGreaterThan(budget / 2);
+      expect(searched.tried.some(({ evaluated }) => samePoint(evaluated.point, glibc_baseline))).toBe(true);
+    }
+  });
+
   test('where there is nothing to gain it says to leave it, with what is there now among the tried', async () => {
     const trace = made('flat', (builder) => {
       for (let at = 0; at < 200; at += 1) builder.allocate(op.malloc, at, 100);
@@ -176,6 +185,12 @@ describe('candidates', () => {
       const pinned = pinning.filter((name) => text.includes(`glibc.malloc.${name}=`));
       expect(pinned.length).toBe(point[0] === dynamic ? 0 : pinning.length);
     }
+  });
+
+  test('leave the number of arenas alone unless asked, for no replay shows threads that wait for each other', () => {
+    expect(new Set(points.map((point) => point[4]))).toEqual(new Set([0]));
+    const asked = glibcSpace(new Map([parseGlibcAxis('glibc_arena_max=1,2')]));
+    expect(asked[4].values).toEqual([1, 2]);
   });
 
   test('with nothing pinned the other thresholds are not looked at', () => {

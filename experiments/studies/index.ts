@@ -7,6 +7,7 @@ import { hit_rate } from './hit-rate.ts';
 import { overhead } from './overhead.ts';
 import { phase_6_6 } from './phase-6.6.ts';
 import { phase_6_8 } from './phase-6.8.ts';
+import { settings } from './settings.ts';
 import type { Study } from './study.ts';
 import { thresholds } from './thresholds.ts';
 import { tuning } from './tuning.ts';
@@ -20,6 +21,7 @@ export const studies: readonly Study[] = [
   overhead,
   phase_6_6,
   phase_6_8,
+  settings,
   thresholds,
   tuning,
 ];

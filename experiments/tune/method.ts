@@ -18,6 +18,10 @@ export interface Problem {
   readonly starts: readonly Point[];
   readonly traces: number;
   readonly seed: number;
+  /** Kinds of points to try at most, for a method that does not keep to `points`. */
+  readonly budget: number;
+  /** Equal for points that no trace can tell apart. */
+  kind(point: Point): string;
   legal(point: Point): boolean;
   /** Tries points on the whole traces, or on samples of them, or on some of them; its work is counted. */
   evaluate(

@@ -55,6 +55,8 @@ export async function search(
     starts: target.starts,
     traces: subjects.length,
     seed,
+    budget: budget ?? Number.POSITIVE_INFINITY,
+    kind: (point) => kindOf(point, subjects),
     legal: (point) => target.legal(point),
     evaluate: (some, on = {}) => evaluator.evaluate(some, on.share ?? 1, on.traces ?? whole),
     rank: (evaluated) => evaluator.rank(objective, evaluated),
@@ -87,11 +89,15 @@ export async function search(
 function kindsOf(points: readonly Point[], subjects: readonly Subject[], baseline: Point): Point[] {
   const kinds = new Map<string, Point>();
   for (const point of points) {
-    const key = subjects.map((subject) => subject.key(point)).join('\n');
+    const key = kindOf(point, subjects);
     const known = kinds.get(key);
     if (known === undefined || distance(point, baseline) < distance(known, baseline)) kinds.set(key, point);
   }
   return [...kinds.values()];
+}
+
+function kindOf(point: Point, subjects: readonly Subject[]): string {
+  return subjects.map((subject) => subject.key(point)).join('\n');
 }
 
 function unique(evaluated: readonly Evaluated[]): Evaluated[] {

@@ -5,7 +5,7 @@ import { meanRatio, mostOf } from './objective.ts';
 import { margin, type Verified } from './verify.ts';
 
 /** The kernel counts resident pages in batches for each processor: two runs differ by about this. */
-const resident_noise_bytes = 1 << 19;
+export const resident_noise_bytes = 1 << 19;
 
 export interface Worth {
   /** How many times better in what was asked for; measured where the winner was run for real. */
