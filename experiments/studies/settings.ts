@@ -259,7 +259,12 @@ function breaksMemory(as_it_is: Arm, arm: Arm): boolean {
 async function onProgram({ argv }: RecordedProgram, setting: string, bench: Bench): Promise<OnProgram | string> {
   const { signal } = new AbortController();
   try {
-    return await verifyOnProgram(argv, setting, { runs: bench.quick ? 2 : 5, seed: bench.seed, signal, ran: () => {} });
+    return await verifyOnProgram(argv, 'default', setting, {
+      runs: bench.quick ? 2 : 5,
+      seed: bench.seed,
+      signal,
+      ran: () => {},
+    });
   } catch (error) {
     if (error instanceof CheckFailed) return error.message;
     throw error;
