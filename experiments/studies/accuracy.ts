@@ -201,7 +201,7 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   };
 }
 
-const quick_subjects = ['json', 'mir', 'sqlite', 'threads'];
+const quick_subjects = ['json', 'mir'];
 
 /** Not of one and the same setting: nothing could be ranked. */
 function scoreOf(name: string, rows: readonly Row[]): Score {

@@ -68,7 +68,7 @@ export async function recordPrograms(
   ];
   const programs: RecordedProgram[] = [];
   const left_out: string[] = [];
-  for (const [at, { name, argv, lacks }] of all.slice(0, quick ? 2 : undefined).entries()) {
+  for (const [at, { name, argv, lacks }] of (quick ? all.slice(1, 2) : all).entries()) {
     if (lacks !== null) {
       left_out.push(`${name}: ${lacks}`);
       continue;
