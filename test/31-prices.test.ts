@@ -293,6 +293,35 @@ describe('price files', () => {
     expect(pricesInWords(read)).toBe('prices measured on this machine');
   });
 
+  test("the library's calls by their way and the shootdown are taken where they were measured", async () => {
+    const read = await readPrices(written(document));
+    expect(read.shootdown_ns).toBe(100);
+    // Without bins and joining no way but one is known.
+    expect(read.library).toBeNull();
+    const whole = changed(({ library }) => {
+      library.bin_pair_ns = [
+        [24, 10, 8, 12],
+        [1000, 31, 20, 40],
+      ];
+      library.joined_malloc_ns = [[65_536, 40, 30, 50]];
+      library.joined_free_ns = [[65_536, 60, 50, 70]];
+      library.cached_pair_ns = [[24, 6, 6, 6]];
+    });
+    expect((await readPrices(whole)).library).toEqual({
+      cached_ns: 3,
+      listed_ns: 10,
+      searched_allocate_ns: 40,
+      searched_free_ns: 60,
+    });
+    const alone = await readPrices(
+      changed((copy) => {
+        copy.contention = null;
+      }),
+    );
+    expect(alone.shootdown_ns).toBeNull();
+    expect(nominalPrices()).toMatchObject({ library: null, shootdown_ns: null });
+  });
+
   test('prices of another id, or of a machine that its id is not of, are of another machine', async () => {
     const forged = changed(({ machine }) => {
       machine.id = '0123456789abcdef';

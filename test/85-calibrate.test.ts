@@ -82,7 +82,7 @@ describe('what is measured', () => {
       if (curves[name].by === 'ranges of the call') expect(at).toEqual([1, 4, 16, 64]);
       else if (/huge|small/.test(name)) expect(at).toEqual(huge ? [512, 8192] : []);
       else if (curves[name].by === 'pages cycled') expect(at).toEqual([16, 512, 8192]);
-      else expect(at).toEqual([1, 16, 33, 512, 8192]);
+      else expect(at).toEqual([1, 16, 33, 34, 64, 512, 8192]);
     }
   });
 

@@ -33,10 +33,30 @@ describe('figures', () => {
   });
 
   test('pairs within the margin are not ranked, and predicted ties count against the rank', () => {
-    expect(rankedPairs([1, 2, 3], [100, 105, 200], 0.1)).toEqual({ pairs: 2, tied: 0, score: 2 });
-    expect(tauOf([rankedPairs([3, 2, 1], [100, 150, 200], 0.1)])).toBe(-1);
-    expect(tauOf([rankedPairs([1, 1, 2], [100, 150, 200], 0.1)])).toBeCloseTo(2 / Math.sqrt(6), 12);
-    expect(tauOf([rankedPairs([1, 2], [100, 101], 0.1)])).toBeNull();
+    expect(rankedPairs([1, 2, 3], [[100, 105, 200]], 0.1)).toEqual({ pairs: 2, tied: 0, score: 2 });
+    expect(tauOf([rankedPairs([3, 2, 1], [[100, 150, 200]], 0.1)])).toBe(-1);
+    expect(tauOf([rankedPairs([1, 1, 2], [[100, 150, 200]], 0.1)])).toBeCloseTo(2 / Math.sqrt(6), 12);
+    expect(tauOf([rankedPairs([1, 2], [[100, 101]], 0.1)])).toBeNull();
+    expect(
+      rankedPairs(
+        [1, 2],
+        [
+          [100, 150],
+          [150, 100],
+        ],
+        0.1,
+      ).pairs,
+    ).toBe(0);
+    expect(
+      rankedPairs(
+        [1, 2],
+        [
+          [100, 150],
+          [100, 120],
+        ],
+        0.1,
+      ).pairs,
+    ).toBe(1);
   });
 
   test('where every pair counts it is the tau-b that statistics have', () => {
@@ -45,7 +65,7 @@ describe('figures', () => {
       fc.property(different, fc.infiniteStream(fc.nat(9)), (measured, stream) => {
         const predicted = measured.map(() => stream.next().value as number);
         const expected = kendallTauB(predicted, measured);
-        const found = tauOf([rankedPairs(predicted, measured, 0)]);
+        const found = tauOf([rankedPairs(predicted, [measured], 0)]);
         if (Number.isNaN(expected)) expect(found).toBeNull();
         else expect(found).toBeCloseTo(expected, 12);
       }),
@@ -55,8 +75,9 @@ describe('figures', () => {
   test('regret is what the choice costs on rounds that did not choose the best', () => {
     const slow = [20, 20, 20, 20];
     const fast = [10, 10, 10, 10];
-    expect(regretOf([1, 2], [slow, fast])).toBe(1);
-    expect(regretOf([2, 1], [slow, fast])).toBe(0);
+    expect(regretOf([1, 2], [slow, fast])).toEqual({ mean: 1, least: 1, tied: 1 });
+    expect(regretOf([2, 1], [slow, fast]).mean).toBe(0);
+    expect(regretOf([1, 1.005], [slow, fast])).toEqual({ mean: 0.5, least: 0.5, tied: 2 });
     // Each half finds another one best, which is worse in the other half: nothing to gain.
     expect(
       regretOf(
@@ -66,7 +87,7 @@ describe('figures', () => {
           [9, 12, 9, 12],
           [12, 9, 12, 9],
         ],
-      ),
+      ).mean,
     ).toBeLessThan(0);
   });
 
@@ -88,13 +109,16 @@ describe('figures', () => {
     ).toBe(0.5);
   });
 
-  const score = (mape: number, regret: number, noise: number) => {
+  const score = (mape: number, lost: number, noise: number) => {
     const errors = { mape, median: mape / 2, max: 1, bias: 0 };
+    const regret = { mean: lost, least: lost, tied: 1 };
+    const ranked = [{ pairs: 3, tied: 0, score: 3 }];
     return {
       name: 'x',
       errors,
       noise,
-      ranked: [{ pairs: 3, tied: 0, score: 3 }],
+      ranked,
+      repeated: ranked,
       regret,
       peak: { ...errors, mape: 0 },
     };
@@ -131,6 +155,13 @@ describe('the plan', () => {
     expect(at(5).cpu_ns).toBe(at(5).cpu_ns);
     expect(at(5).cpu_ns - at(0).cpu_ns).toBe(500);
     expect(at(0).faults).toBeGreaterThan(100);
+    // Certain prices: the interval is a point. One uncertain price widens it by what is bought of it.
+    expect(at(0).cpu_interval_ns).toEqual({ low: at(0).cpu_ns, high: at(0).cpu_ns });
+    const { curves } = nominalPrices();
+    const fault_ns = curves.fault_ns.map(({ x, ns }) => ({ x, ns, low: ns - 100, high: ns + 200 }));
+    const list = { ...nominalPrices(), curves: { ...curves, fault_ns } };
+    const { cpu_ns, faults, cpu_interval_ns } = predict(replayed, { list, event_ns: 0 }, glibc_machine);
+    expect(cpu_interval_ns).toEqual({ low: cpu_ns - 100 * faults, high: cpu_ns + 200 * faults });
     expect(subjectOf({ ...planned, recorded: true }, [], folder, 1)).toBeNull();
   });
 });
@@ -170,7 +201,7 @@ test.skipIf(trouble !== null)(
     expect(['holds', 'does not hold', 'cannot be told']).toContain(verdict);
     expect(ran.stdout).not.toMatch(/NaN|Infinity/);
     const [targets] = tables;
-    expect(targets.rows).toHaveLength(5);
+    expect(targets.rows).toHaveLength(6);
     for (const row of targets.rows) expect(row[3]).toMatch(/^(met$|missed, because .)/);
     expect(checked.real_runs).toBe(checked.rows);
     // Faults are exact: errors of time are errors of prices.

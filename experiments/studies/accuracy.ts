@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { median } from 'd3-array';
 import { probeProfile } from '../../native/index.ts';
 import { default_profile, nominal_machine, priceAt } from '../../sim/index.ts';
+import { type Cause, cause, is_cpu } from '../../sim/time/causes.ts';
 import { combine } from '../calibrate/combine.ts';
 import { thisMachine } from '../calibrate/machine.ts';
 import { calibrationTrouble } from '../calibrate/pass.ts';
@@ -21,8 +22,10 @@ import {
   coverageOf,
   type Errors,
   errorsOf,
+  halves,
   noiseOf,
   type Ranked,
+  type Regret,
   rankedPairs,
   regretOf,
   tauOf,
@@ -44,7 +47,9 @@ export const accuracy: Study = {
     'Predicted: model of glibc, time layer (library, calls, faults, copies), writes to pages that are resident already, and the ' +
     "replayer's own work for an event, measured on two traces of blocks from the thread's cache. Nothing is fitted. Subjects and " +
     'settings stand in experiments/studies/accuracy/plan.ts; the model was built looking at vm and json under the default ' +
-    'alone. Regret: best and chosen compared on rounds that did not choose the best. Programs: CPU time of whole runs in turns, ' +
+    'alone. Noise: medians of every other round against the rest. Regret: of the settings predicted within 1 % of the least, in ' +
+    'the mean, on rounds that did not choose the best; a tie within noise, or where one half of the rounds alone has it. ' +
+    'Programs: CPU time of whole runs in turns, ' +
     'traces recorded afresh with --touch; the absolute time of a program is not predicted, only what a setting changes. Threads: ' +
     'hak-replayer with --threads recorded.',
   limits: [
@@ -53,6 +58,11 @@ export const accuracy: Study = {
     'sqlite and threads are replayed whole and still take only some milliseconds; of other samples it is the first part.',
     'The interval is of prices alone: all low or all high. Errors of the model and of the measured medians are in none.',
     'One seed of each scenario.',
+    'In the recorded mode of threads the replayer waits for its turn by spinning and by futex, which is CPU time there; the layer ' +
+      'has a waiting thread do nothing. On the threads sample, whose events take tens of ns, that is nearly all.',
+    'Made after figures were seen: a quick run (json and mir) showed releases of 64 pages priced by a line from 33 to 512; the full ' +
+      'study calibrates fully, and quick calibrations got points at 34 and 64. After the first full run: the second tau, and ties ' +
+      'in the regret. No price, curve or rule of the model was changed after that run.',
   ],
   run,
 };
@@ -76,7 +86,9 @@ interface Score {
   readonly errors: Errors;
   readonly noise: number;
   readonly ranked: readonly Ranked[];
-  readonly regret: number | null;
+  /** Of pairs that differ in both halves of the rounds. */
+  readonly repeated: readonly Ranked[];
+  readonly regret: Regret | null;
   readonly coverage: number;
   readonly peak: Errors;
   readonly faults_off: number;
@@ -108,7 +120,7 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   const tried = quick ? knobs.filter((_, at) => at % 6 === 0) : knobs;
   const points = subjects.flatMap((subject) => tried.map((knob) => ({ subject, knob })));
   const measured = await measurePoints(points, {
-    rounds: quick ? 2 : 4,
+    rounds: quick ? 2 : 6,
     seed,
     quick,
     folder,
@@ -147,7 +159,11 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
       held_out.filter(({ point }) => point.subject.name === name),
     ),
   );
-  const all = { ...scoreOf('all held out', held_out), ranked: by_subject.flatMap(({ ranked }) => ranked) };
+  const all = {
+    ...scoreOf('all held out', held_out),
+    ranked: by_subject.flatMap(({ ranked }) => ranked),
+    repeated: by_subject.flatMap(({ repeated }) => repeated),
+  };
   const groups = [...new Set(tried.map(({ group }) => group))].map((group) =>
     scoreOf(
       group,
@@ -185,7 +201,7 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   };
 }
 
-const quick_subjects = ['json', 'mir', 'sqlite', 'threads'];
+const quick_subjects = ['json', 'mir'];
 
 /** Not of one and the same setting: nothing could be ranked. */
 function scoreOf(name: string, rows: readonly Row[]): Score {
@@ -201,7 +217,8 @@ function scoreOf(name: string, rows: readonly Row[]): Score {
     to_ns: Math.max(...measured),
     errors: errorsOf(predicted, measured),
     noise: noiseOf(rounds),
-    ranked: is_one_subject ? [rankedPairs(predicted, measured, pair_margin)] : [],
+    ranked: is_one_subject ? [rankedPairs(predicted, [measured], pair_margin)] : [],
+    repeated: is_one_subject ? [rankedPairs(predicted, halves(rounds), pair_margin)] : [],
     regret: is_one_subject ? regretOf(predicted, rounds) : null,
     coverage: coverageOf(
       rows.map((row) => row.predicted.cpu_interval_ns),
@@ -235,8 +252,8 @@ interface Reached {
 }
 
 export function reachedBy(
-  all: Pick<Score, 'errors' | 'noise' | 'ranked' | 'peak'>,
-  by_subject: readonly Pick<Score, 'name' | 'errors' | 'noise' | 'ranked' | 'regret' | 'peak'>[],
+  all: Pick<Score, 'errors' | 'noise' | 'ranked' | 'repeated' | 'peak'>,
+  by_subject: readonly Pick<Score, 'name' | 'errors' | 'noise' | 'ranked' | 'repeated' | 'regret' | 'peak'>[],
 ): Reached[] {
   const worst = (of: (score: (typeof by_subject)[number]) => number, shown = percent): string =>
     [...by_subject]
@@ -245,12 +262,26 @@ export function reachedBy(
       .map((score) => `${score.name} ${shown(of(score))}`)
       .join(', ');
   const noise = `; measured medians differ from themselves by ${percent(all.noise)}`;
-  const tau = tauOf(all.ranked);
-  const regrets = by_subject.filter(({ regret }) => regret !== null);
-  // What lies within the noise of a subject is a tie, not a loss.
-  const beyond = regrets.map(({ regret, noise: own }) => (regret! > own ? regret! : 0));
-  const most = Math.max(0, ...beyond);
-  const lost = regrets.filter((_, at) => beyond[at] > targets.regret);
+  const ranks = (name: string, of: 'ranked' | 'repeated'): Reached => {
+    const tau = tauOf(all[of]);
+    const lowest = worst(
+      (score) => -(tauOf(score[of]) ?? 1),
+      (value) => (-value).toFixed(2),
+    );
+    const pairs = all[of].reduce((sum, each) => sum + each.pairs, 0);
+    return {
+      name,
+      target: `>= ${targets.tau}`,
+      value: tau === null ? 'no pairs' : `${tau.toFixed(3)} (${pairs} pairs)`,
+      met: tau !== null && tau >= targets.tau,
+      because: `of the lowest: ${lowest}`,
+    };
+  };
+  // What lies within the noise of a subject, or is lost in one half of the rounds alone, is a tie.
+  const losses = by_subject.flatMap(({ name, regret, noise: own }) =>
+    regret !== null && regret.mean > own && regret.least > 0 ? [{ name, share: regret.mean, own }] : [],
+  );
+  const most = Math.max(0, ...losses.map(({ share }) => share));
   return [
     {
       name: 'mean error (MAPE)',
@@ -266,23 +297,16 @@ export function reachedBy(
       met: all.errors.median <= targets.median,
       because: `${worst(({ errors }) => errors.median)}${noise}`,
     },
-    {
-      name: `tau-b over pairs beyond ${percent(pair_margin)}`,
-      target: `>= ${targets.tau}`,
-      value: tau === null ? 'no pairs' : tau.toFixed(3),
-      met: tau !== null && tau >= targets.tau,
-      because: `of the lowest: ${worst(
-        ({ ranked }) => -(tauOf(ranked) ?? 1),
-        (value) => (-value).toFixed(2),
-      )}`,
-    },
+    ranks(`tau-b over pairs beyond ${percent(pair_margin)}`, 'ranked'),
+    ranks('the same, where both halves of the rounds agree', 'repeated'),
     {
       name: 'greatest regret beyond noise',
       target: `<= ${percent(targets.regret)}`,
       value: percent(most),
       met: most <= targets.regret,
-      because: lost
-        .map(({ name, regret, noise: own }) => `${name} ${percent(regret!)} (noise ${percent(own)})`)
+      because: losses
+        .filter(({ share }) => share > targets.regret)
+        .map(({ name, share, own }) => `${name} ${percent(share)} (noise ${percent(own)})`)
         .join(', '),
     },
     {
@@ -320,6 +344,7 @@ function scoreTable(title: string, scores: readonly Score[]): Table {
       'bias',
       'noise',
       'tau (pairs)',
+      'in both halves',
       'regret',
       'in interval',
       'peak MAPE',
@@ -328,6 +353,8 @@ function scoreTable(title: string, scores: readonly Score[]): Table {
     rows: scores.map((score) => {
       const pairs = score.ranked.reduce((sum, each) => sum + each.pairs, 0);
       const tau = tauOf(score.ranked);
+      const repeated = score.repeated.reduce((sum, each) => sum + each.pairs, 0);
+      const again = tauOf(score.repeated);
       return [
         score.name,
         String(score.points),
@@ -338,7 +365,8 @@ function scoreTable(title: string, scores: readonly Score[]): Table {
         percent(score.errors.bias),
         percent(score.noise),
         tau === null ? '- (0)' : `${tau.toFixed(2)} (${pairs})`,
-        score.regret === null ? '-' : `${percent(score.regret)}${score.regret <= score.noise ? ', a tie' : ''}`,
+        again === null ? '- (0)' : `${again.toFixed(2)} (${repeated})`,
+        score.regret === null ? '-' : regretWords(score.regret, score.noise),
         percent(score.coverage),
         percent(score.peak.mape),
         percent(score.faults_off, 2),
@@ -347,12 +375,27 @@ function scoreTable(title: string, scores: readonly Score[]): Table {
   };
 }
 
+function regretWords({ mean, least, tied }: Regret, noise: number): string {
+  const words = [percent(mean), ...(mean <= noise || least <= 0 ? ['a tie'] : [])];
+  return [...words, ...(tied > 1 ? [`${tied} predicted alike`] : [])].join(', ');
+}
+
 const shown_worst = 12;
+/** Of one subject: else one cause is told over and over. */
+const shown_of_subject = 2;
 const causes_shown = 3;
 
 function worstTable(rows: readonly Row[]): Table {
   const off = ({ predicted, cpu_ns }: Row): number => predicted.cpu_ns / cpu_ns - 1;
-  const worst = [...rows].sort((a, b) => Math.abs(off(b)) - Math.abs(off(a))).slice(0, shown_worst);
+  const told = new Map<string, number>();
+  const worst = [...rows]
+    .sort((a, b) => Math.abs(off(b)) - Math.abs(off(a)))
+    .filter(({ point }) => {
+      const { name } = point.subject;
+      told.set(name, (told.get(name) ?? 0) + 1);
+      return told.get(name)! <= shown_of_subject;
+    })
+    .slice(0, shown_worst);
   return {
     title: 'The furthest off, and what they were predicted to spend time on',
     head: ['subject', 'setting', 'measured', 'predicted', 'error', 'predicted causes'],
@@ -363,6 +406,7 @@ function worstTable(rows: readonly Row[]): Table {
       milliseconds(row.predicted.cpu_ns),
       percent(off(row)),
       Object.entries(row.predicted.by_cause)
+        .filter(([name]) => is_cpu(cause[name as Cause]))
         .sort(([, a], [, b]) => b - a)
         .slice(0, causes_shown)
         .map(([name, ns]) => `${name} ${percent(ns / row.predicted.cpu_ns)}`)

@@ -45,7 +45,8 @@ export async function recordPrograms(
   const file = (name: string): string => join(workloads, name);
   const books = join(folder, 'books');
   const compiled = spawnSync('c++', ['-O2', '-std=c++17', '-pthread', '-o', books, file('threads.cc')]).status === 0;
-  const numpy = spawnSync('/usr/bin/python3', ['-c', 'import numpy']).status === 0;
+  // The one on the path may be a script that looks for the real one.
+  const numpy = spawnSync('python3', ['-c', 'import numpy, sys; print(sys.executable)'], { encoding: 'utf8' });
   const all: readonly { name: string; argv: readonly string[]; lacks: string | null }[] = [
     {
       name: 'python json-zlib',
@@ -60,14 +61,14 @@ export async function recordPrograms(
     { name: 'node buffers', argv: [process.execPath, file('buffers.mjs'), '20'], lacks: null },
     {
       name: 'numpy arrays',
-      argv: ['/usr/bin/python3', file('arrays.py'), '4'],
-      lacks: numpy ? null : 'no numpy for /usr/bin/python3',
+      argv: [numpy.stdout?.trim() ?? '', file('arrays.py'), '4'],
+      lacks: numpy.status === 0 ? null : 'no numpy for python3',
     },
     { name: 'threads', argv: [books, '40', '4'], lacks: compiled ? null : 'no C++ compiler' },
   ];
   const programs: RecordedProgram[] = [];
   const left_out: string[] = [];
-  for (const [at, { name, argv, lacks }] of all.slice(0, quick ? 2 : undefined).entries()) {
+  for (const [at, { name, argv, lacks }] of (quick ? all.slice(1, 2) : all).entries()) {
     if (lacks !== null) {
       left_out.push(`${name}: ${lacks}`);
       continue;

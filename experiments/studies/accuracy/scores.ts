@@ -25,16 +25,25 @@ export interface Ranked {
   readonly score: number;
 }
 
-export function rankedPairs(predicted: readonly number[], measured: readonly number[], margin: number): Ranked {
+/** A pair counts where it differs by more than `margin`, the same way, in each of the measurements. */
+export function rankedPairs(
+  predicted: readonly number[],
+  measurements: readonly (readonly number[])[],
+  margin: number,
+): Ranked {
   let [pairs, tied, score] = [0, 0, 0];
-  for (let one = 1; one < measured.length; one += 1)
+  for (let one = 1; one < predicted.length; one += 1)
     for (let other = 0; other < one; other += 1) {
-      const ratio = measured[one] / measured[other];
-      if (Math.max(ratio, 1 / ratio) <= 1 + margin) continue;
+      const signs = measurements.map((measured) => {
+        const ratio = measured[one] / measured[other];
+        return Math.max(ratio, 1 / ratio) > 1 + margin ? Math.sign(ratio - 1) : 0;
+      });
+      const [sign] = signs;
+      if (sign === 0 || signs.some((each) => each !== sign)) continue;
       const order = Math.sign(predicted[one] - predicted[other]);
       pairs += 1;
       if (order === 0) tied += 1;
-      score += order * Math.sign(measured[one] - measured[other]);
+      score += order * sign;
     }
   return { pairs, tied, score };
 }
@@ -47,18 +56,30 @@ export function tauOf(groups: readonly Ranked[]): number | null {
   return told === 0 ? null : sum((group) => group.score) / Math.sqrt(pairs * told);
 }
 
+export interface Regret {
+  /** Of both halves, and of the half that shows less. */
+  readonly mean: number;
+  readonly least: number;
+  /** Candidates predicted within a hundredth of the least: a tie, any of which may be taken. */
+  readonly tied: number;
+}
+
+const tie_margin = 0.01;
+
 /**
- * What is lost with the candidate of the least prediction. The best is chosen on one half of the rounds and both are compared on
- * the other, then the halves change places: the least of many noisy medians is too good to be true on its own rounds.
+ * What is lost, in the mean, with a candidate of the least prediction. The best is chosen on one half of the rounds and compared
+ * on the other, then the halves change places: the least of many noisy medians is too good to be true on its own rounds.
  */
-export function regretOf(predicted: readonly number[], rounds: readonly (readonly number[])[]): number {
-  const chosen = predicted.indexOf(Math.min(...predicted));
+export function regretOf(predicted: readonly number[], rounds: readonly (readonly number[])[]): Regret {
+  const least = Math.min(...predicted);
+  const isTied = (_: unknown, at: number): boolean => predicted[at] <= least * (1 + tie_margin);
   const [even, odd] = halves(rounds);
-  const lost = ([choose, compare]: readonly (readonly number[])[]): number => {
+  const lost = (choose: readonly number[], compare: readonly number[]): number => {
     const best = choose.indexOf(Math.min(...choose));
-    return compare[chosen] / compare[best] - 1;
+    return mean(compare.filter(isTied))! / compare[best] - 1;
   };
-  return (lost([even, odd]) + lost([odd, even])) / 2;
+  const both = [lost(even, odd), lost(odd, even)];
+  return { mean: mean(both)!, least: Math.min(...both), tied: predicted.filter(isTied).length };
 }
 
 /** How far medians of every other round are from those of the rest, in the mean: no prediction can be shown to be nearer. */
@@ -67,7 +88,8 @@ export function noiseOf(rounds: readonly (readonly number[])[]): number {
   return mean(even, (value, at) => Math.abs(value - odd[at]) / ((value + odd[at]) / 2))!;
 }
 
-function halves(rounds: readonly (readonly number[])[]): readonly [number[], number[]] {
+/** Medians of every other round, and of the rest. */
+export function halves(rounds: readonly (readonly number[])[]): readonly [number[], number[]] {
   const half = (rest: number): number[] =>
     rounds.map((samples) => median(samples.filter((_, round) => round % 2 === rest))!);
   return [half(0), half(1)];
