@@ -289,6 +289,7 @@ describe('the command', () => {
     'overhead',
     'phase-6.6',
     'phase-6.8',
+    'settings',
     'thresholds',
     'tuning',
   ];
@@ -301,8 +302,9 @@ describe('the command', () => {
     for (const { question, claim } of listed) expect(question.length * claim.length).toBeGreaterThan(400);
   });
 
-  // test/87 runs accuracy: the C core has no part in it.
-  test.each(names.slice(1))('%s runs, checked, and leaves a record once', (name) => {
+  // The C core has no part in what is held to libraries: test/87 runs accuracy, the next one settings.
+  const of_the_core = names.filter((name) => name !== 'accuracy' && name !== 'settings');
+  test.each(of_the_core)('%s runs, checked, and leaves a record once', (name) => {
     const path = join(folder, `${name}.md`);
     const { status, stdout, stderr } = hakmem(name, '--quick', '--json', '-o', path);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -316,12 +318,22 @@ describe('the command', () => {
     expect(readFileSync(path, 'utf8')).toBe(record);
   });
 
+  test('settings runs, held to the library, and leaves a record', () => {
+    const path = join(folder, 'settings.md');
+    const { status, stdout, stderr } = hakmem('settings', '--quick', '--json', '-o', path);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const { checked, verdict } = JSON.parse(stdout);
+    expect(checked.rows).toBe(0);
+    expect(checked.real_runs).toBeGreaterThan(0);
+    expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^# settings: ${verdict}\n`));
+  });
+
   test('an unknown study is refused in one line that lists them', () => {
     expect(hakmem('luck')).toMatchObject({
       status: 2,
       stdout: '',
       stderr:
-        'hakmem: unknown study "luck"; wanted one of accuracy batching elo-or-not freeze hit-rate overhead phase-6.6 phase-6.8 thresholds tuning\n',
+        'hakmem: unknown study "luck"; wanted one of accuracy batching elo-or-not freeze hit-rate overhead phase-6.6 phase-6.8 settings thresholds tuning\n',
     });
   });
 });
