@@ -54,7 +54,11 @@ export function addSetupOptions(command: Command): Command {
   return command
     .option('--mode <mode>', `one of ${mode_names.join(' ')}; HAKMEM_MODE unless given, else BALANCED`)
     .option('--set <param=value>', 'a parameter over the mode and over HAKMEM_SET; may be given again', collect, [])
-    .option('--policy <policy>', 'hakmem, or a module of yours, such as ./mine.mjs: docs/OWN-POLICY.md', 'hakmem')
+    .option(
+      '--policy <policy>',
+      'hakmem, or a module of yours, such as ./mine.mjs: docs/OWN-POLICY.md; for replay glibc, jemalloc, mimalloc too',
+      'hakmem',
+    )
     .option(
       '--prices <file>',
       'prices, JSON, or "measured": those that calibrate kept for this machine; nominal unless given',
@@ -94,7 +98,9 @@ export async function choose(trace: Trace, options: SetupOptions): Promise<Chose
 async function choosePolicy(text: string): Promise<LoadedPolicy | null> {
   if (text === 'hakmem') return null;
   if (namesModule(text)) return loadPolicy(text);
-  throw new UsageError(`unknown policy "${text}"; wanted hakmem, or a module of yours such as ./mine.mjs`);
+  throw new UsageError(
+    `unknown policy "${text}"; wanted hakmem, a module of yours such as ./mine.mjs, or for replay glibc, jemalloc, mimalloc`,
+  );
 }
 
 /** A module that is never asked is a mistake, and so is a learner beside it. */
