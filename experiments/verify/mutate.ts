@@ -355,7 +355,8 @@ async function wayOf(native: string, build: string, optimise: string, settings: 
   return {
     compile,
     link: [...compile.filter((word) => word.startsWith('-fsanitize')), unprobed, '-Wl,--wrap=hak_probe', '-lm'],
-    objects: readdirSync(folder).filter((name) => name.endsWith('.o')),
+    // Of hak-replay: the replayer of other allocators is built beside it.
+    objects: readdirSync(folder).filter((name) => name.endsWith('.o') && !name.startsWith('replayer-')),
     folder,
   };
 }
