@@ -217,7 +217,6 @@ async function glibcTarget(traces: readonly Trace[], options: Options): Promise<
   const trouble = glibcTrouble();
   if (trouble !== null && options.engine === 'replay') throw new UsageError(`--engine replay: ${trouble}`);
   const space = glibcSpace(new Map(options.axis.map(parseGlibcAxis)));
-  const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
   const { prices } = await choose(traces[0], options);
   return { target: new GlibcTarget(options.engine, space, setupFor(options), fileOf), trouble, prices };
 }
@@ -233,7 +232,6 @@ async function clockedTarget(
   const { axes, baseline } = clockedSpace(policy, options.axis);
   const installed = libraryOf(allocators[name]) !== undefined;
   const trouble = installed ? replayerTrouble() : `${name} is not installed: ${installLine(allocators[name])}`;
-  const fileOf = (trace: Trace): HakTrace => open(asHakFile(trace).path) as HakTrace;
   const { prices } = await choose(traces[0], options);
   return { target: new ClockedTarget(policy, axes, baseline, setupFor(options), fileOf), trouble, prices };
 }
@@ -241,6 +239,11 @@ async function clockedTarget(
 function refuseHakmemOnly({ target, mode, set, policy }: Options): void {
   if (mode !== undefined || set.length > 0 || policy !== 'hakmem')
     throw new UsageError(`--target ${target}: --mode, --set and --policy are of hakmem; wanted --axis ${target}_...`);
+}
+
+/** The replayer reads `.hak` alone; what is written for it goes with the process. */
+function fileOf(trace: Trace): HakTrace {
+  return open(asHakFile(trace).path) as HakTrace;
 }
 
 function setupFor(options: Options): (trace: Trace) => Promise<Setup> {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { compared } from '../experiments/peer-replay.ts';
+import { compared } from '../experiments/peers/held.ts';
 import { type Held, peer_policies } from '../experiments/peers/policies.ts';
 import { allocators, libraryOf } from '../native/allocators.ts';
 import { op, open, originOf, SyntheticTrace, TraceBuilder, writeHak } from '../traces/index.ts';

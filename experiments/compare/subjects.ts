@@ -1,12 +1,10 @@
 /** What two settings are compared on: a program, run whole, or a trace, replayed on the allocators. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { median } from 'd3-array';
 import { measureProgram, NotStartedError, type Spent } from '../../native/measure.ts';
 import { runReplayer } from '../../native/replayer.ts';
-import { FileSource, HakTrace, importing, writeHak } from '../../traces/index.ts';
+import { open } from '../../traces/index.ts';
 import { CheckFailed, UsageError } from '../command.ts';
+import { asHakFile } from '../crosscheck.ts';
 import { proveSetting, whyNotLive } from '../setting-proof.ts';
 import { type SubjectSetting, subjectEnvironment, subjectLibrary } from '../subject-setting.ts';
 import type { Run } from './metrics.ts';
@@ -79,7 +77,8 @@ const steady_rounds = 3;
 
 /** `path` is a `.hak` file, or anything that `import` reads. */
 export function traceSubject(path: string, signal: AbortSignal): CompareSubject {
-  const file = hakFile(path);
+  // The replayer reads `.hak` alone.
+  const file = asHakFile(open(path)).path;
   return {
     name: path,
     phases: ['cold', 'steady'],
@@ -103,20 +102,4 @@ export function traceSubject(path: string, signal: AbortSignal): CompareSubject 
       return { runs, outcome: counted.unserved === null ? 'served' : `not served: event ${counted.unserved.event}` };
     },
   };
-}
-
-/** The replayer reads `.hak` alone; other formats are imported for the time of this process. */
-function hakFile(path: string): string {
-  const source = new FileSource(path);
-  try {
-    if (HakTrace.recognises(source.read(0, Math.min(8, source.length)))) return path;
-    const { columns, chunks, origin } = importing(source);
-    const folder = mkdtempSync(join(tmpdir(), 'hakmem-compare-'));
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    const imported = join(folder, 'imported.hak');
-    writeHak(imported, chunks(), columns, origin);
-    return imported;
-  } finally {
-    source.close();
-  }
 }

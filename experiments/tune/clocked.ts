@@ -3,19 +3,17 @@
  * and baseline then run on the library under a clock that gives every event the trace's mean time, for in a replay no time
  * passes for a decay to come to anything.
  */
-import { type Setup, shape } from '../../sim/index.ts';
+import type { Setup } from '../../sim/index.ts';
 import { type PeerResult, replayPeer } from '../../sim/peers/replay.ts';
 import type { HakTrace, Trace } from '../../traces/index.ts';
 import { CheckFailed } from '../command.ts';
-import { compared } from '../peer-replay.ts';
+import { compared } from '../peers/held.ts';
 import type { ConfiguredPeer, Held, PeerPlace, PeerPolicy } from '../peers/policies.ts';
 import type { Figures } from './objective.ts';
+import { figuresOf, peerUnavoidable } from './peer-figures.ts';
 import { moved, type Point, type Space } from './space.ts';
 import type { Measured, Subject, Target, Unavoidable } from './target.ts';
-import { unavoidable } from './unavoidable.ts';
 
-/** As of glibc: below, neighbours touch a block's pages. */
-const floor_bytes = 128 * 1024;
 /** Settings that are compared with the library: the cheapest, for each is a replay. */
 const checked_at_most = 4;
 
@@ -24,7 +22,7 @@ export class ClockedTarget implements Target {
   readonly engine = 'sim';
   readonly checker = 'the library';
   readonly space: Space;
-  /** What the library does where nothing is set: the first value of each axis. */
+  /** What the library does where nothing is set. */
   readonly baseline: Point;
   readonly starts: readonly Point[];
   private readonly policy: PeerPolicy;
@@ -102,14 +100,7 @@ class ClockedSubject implements Subject {
   }
 
   figures(point: Point): Figures {
-    const { time_ns, resident_bytes, faults, score } = this.modelled(point);
-    return {
-      time_ns: time_ns.total,
-      memory_bytes: resident_bytes.peak,
-      faults,
-      score: score.total,
-      score_of_time: score.total > 0 ? shape.score_cpu * score.cpu : 0,
-    };
+    return figuresOf(this.modelled(point));
   }
 
   /** Never smaller: what is kept depends on everything that is freed. */
@@ -122,8 +113,7 @@ class ClockedSubject implements Subject {
   }
 
   unavoidable(): Unavoidable {
-    const profile = { ...this.setup.profile, thp_kernel: 'never' } as const;
-    return unavoidable(this.trace.chunks(), { ...this.setup, profile }, floor_bytes);
+    return peerUnavoidable(this.trace, this.setup);
   }
 
   async check(points: readonly Point[], progress: (done: number) => void): Promise<number> {

@@ -1,4 +1,6 @@
 /** Which settings of glibc a trace cannot tell apart: thresholds with no request between them, arenas without threads. */
+import { bisectLeft } from 'd3-array';
+import { chunkBytes } from '../../sim/decide/heap.ts';
 import { type Chunk, op } from '../../traces/index.ts';
 import { dynamic } from './glibc-space.ts';
 import type { Point } from './space.ts';
@@ -20,7 +22,7 @@ export class GlibcKeys {
       for (let row = 0; row < length; row += 1) {
         threads.add(thread[row]);
         if (kinds[row] === op.free) continue;
-        const chunk_bytes = Math.max(32, Math.ceil((size_bytes[row] + 8) / 16) * 16);
+        const chunk_bytes = chunkBytes(size_bytes[row]);
         sizes.add(chunk_bytes);
         if (align[row] > 16) sizes.add(chunk_bytes + align[row] + aligned_beyond_bytes);
       }
@@ -39,14 +41,6 @@ export class GlibcKeys {
 
   /** Sizes below the threshold. */
   private rank(threshold_bytes: number): number {
-    const { sizes } = this;
-    let low = 0;
-    let high = sizes.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (sizes[middle] < threshold_bytes) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return bisectLeft(this.sizes, threshold_bytes);
   }
 }

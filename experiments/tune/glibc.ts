@@ -4,7 +4,7 @@
  */
 import { median } from 'd3-array';
 import { type ReplayerRound, replayerTrouble, runReplayer } from '../../native/replayer.ts';
-import { type Setup, shape } from '../../sim/index.ts';
+import type { Setup } from '../../sim/index.ts';
 import { touchIndex } from '../../sim/kernel/touch.ts';
 import { tunablesText } from '../../sim/peers/glibc/settings.ts';
 import { Glibc, type GlibcMachine } from '../../sim/peers/glibc.ts';
@@ -17,12 +17,10 @@ import { tunablesEnv } from '../peers/tunables.ts';
 import { GlibcKeys } from './glibc-key.ts';
 import { dynamic, glibc_baseline, glibc_starts, glibcSettingsAt } from './glibc-space.ts';
 import type { Figures } from './objective.ts';
+import { figuresOf, figuresWith, peerUnavoidable } from './peer-figures.ts';
 import type { Point, Space } from './space.ts';
 import type { Engine, Measured, Subject, Target, Unavoidable } from './target.ts';
-import { unavoidable } from './unavoidable.ts';
 
-/** Blocks from here on count as used only where the trace says so: below, the heap touches them with their neighbours. */
-const floor_bytes = 128 * 1024;
 /** Settings that are compared with the library, count by count: the cheapest, for each is a replay. */
 const checked_at_most = 4;
 /** Faults of model and library may differ by this much before the model is not to be believed. */
@@ -96,6 +94,7 @@ class GlibcSubject implements Subject {
   private readonly keys: GlibcKeys;
   private readonly results = new Map<string, PeerResult>();
   private readonly counted = new Map<string, ReplayerRound>();
+  private scored: Baseline | null = null;
 
   constructor(engine: Engine, trace: HakTrace, setup: Setup) {
     this.engine = engine;
@@ -128,9 +127,7 @@ class GlibcSubject implements Subject {
   }
 
   unavoidable(): Unavoidable {
-    // glibc asks for no huge pages.
-    const profile = { ...this.setup.profile, thp_kernel: 'never' } as const;
-    return unavoidable(this.trace.chunks(), { ...this.setup, profile }, floor_bytes);
+    return peerUnavoidable(this.trace, this.setup);
   }
 
   async check(points: readonly Point[], progress: (done: number) => void): Promise<number> {
@@ -174,17 +171,18 @@ class GlibcSubject implements Subject {
   private async replayed(point: Point): Promise<Figures> {
     const counts = await this.countsOf(point);
     const time_ns = median(await this.timed(point, engine_rounds))!;
-    const baseline = new Baseline();
-    for (const chunk of this.trace.chunks()) baseline.add(chunk);
-    const memory_bytes = counts.resident_peak_bytes;
-    const score = baseline.score(this.setup.prices, time_ns, counts.faults, memory_bytes);
-    return {
-      time_ns,
-      memory_bytes,
-      faults: counts.faults,
-      score: score.total,
-      score_of_time: score.total > 0 ? shape.score_cpu * score.cpu : 0,
-    };
+    const { faults, resident_peak_bytes } = counts;
+    const score = this.baseline().score(this.setup.prices, time_ns, faults, resident_peak_bytes);
+    return figuresWith(time_ns, resident_peak_bytes, faults, score);
+  }
+
+  /** Of the trace, whatever the setting. */
+  private baseline(): Baseline {
+    if (this.scored === null) {
+      this.scored = new Baseline();
+      for (const chunk of this.trace.chunks()) this.scored.add(chunk);
+    }
+    return this.scored;
   }
 
   /** Counts are the same in every run: one is enough. */
@@ -233,14 +231,4 @@ function difference(model: PeerResult, real: ReplayerRound): string | null {
   return off_bytes > Math.max(resident_tolerance_bytes, faults_tolerance * peak)
     ? `a resident peak of ${peak} bytes in the model and ${real.resident_peak_bytes} in the library`
     : null;
-}
-
-function figuresOf({ time_ns, resident_bytes, faults, score }: PeerResult): Figures {
-  return {
-    time_ns: time_ns.total,
-    memory_bytes: resident_bytes.peak,
-    faults,
-    score: score.total,
-    score_of_time: score.total > 0 ? shape.score_cpu * score.cpu : 0,
-  };
 }

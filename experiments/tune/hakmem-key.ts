@@ -2,6 +2,7 @@
  * Which configurations a trace cannot tell apart. A boundary is a comparison with a size: two values of it with no size of
  * the trace between them decide alike; and what a switched-off part would do changes nothing.
  */
+import { bisectLeft } from 'd3-array';
 import {
   type Config,
   type Folded,
@@ -83,14 +84,6 @@ export class KeyMaker {
 
   /** Sizes below the boundary. */
   private rank(boundary_bytes: number): number {
-    const { sizes } = this;
-    let low = 0;
-    let high = sizes.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (sizes[middle] < boundary_bytes) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return bisectLeft(this.sizes, boundary_bytes);
   }
 }

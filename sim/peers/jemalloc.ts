@@ -77,8 +77,6 @@ export class Jemalloc implements Peer {
   private readonly main: Thread;
   private main_is_free = true;
   private huge_arena: Arena | null = null;
-  private readonly resident_at_start: number;
-  private readonly mapped_at_start: number;
   private block_of = new Float64Array(1024).fill(-1);
   private usable_of = new Float64Array(1024);
   /** Of large blocks: how far into its first page. */
@@ -110,17 +108,16 @@ export class Jemalloc implements Peer {
     this.main = this.makeThread();
     this.start(machine.threads_before);
     this.space.skip(machine.gap_pages);
-    this.resident_at_start = this.space.resident_pages;
-    this.mapped_at_start = this.space.mapped_pages;
+    this.space.begin();
   }
 
   /** Without what the process had before the trace. */
   get resident_pages(): number {
-    return this.space.resident_pages - this.resident_at_start;
+    return this.space.resident_since;
   }
 
   get mapped_pages(): number {
-    return this.space.mapped_pages - this.mapped_at_start;
+    return this.space.mapped_since;
   }
 
   /** First page of the last block, and its region there. */

@@ -51,8 +51,6 @@ export class Mimalloc implements Peer {
   private readonly main: Heap;
   private main_is_free = true;
   private readonly live: (Live | undefined)[] = [];
-  private readonly resident_at_start: number;
-  private readonly mapped_at_start: number;
   private last_placed = 0;
 
   constructor(settings: MimallocSettings, machine: MimallocMachine, touch: number) {
@@ -65,17 +63,16 @@ export class Mimalloc implements Peer {
     this.main = this.makeHeap();
     for (let at = 0; at < machine.threads_before; at += 1) this.main.allocate(vector_bytes, true);
     this.main.free(this.main.allocate(1, false));
-    this.resident_at_start = this.space.resident_pages;
-    this.mapped_at_start = this.space.mapped_pages;
+    this.space.begin();
   }
 
   /** Without what the process had before the trace. */
   get resident_pages(): number {
-    return this.space.resident_pages - this.resident_at_start;
+    return this.space.resident_since;
   }
 
   get mapped_pages(): number {
-    return this.space.mapped_pages - this.mapped_at_start;
+    return this.space.mapped_since;
   }
 
   /** First page of the last block, and where it begins there. */

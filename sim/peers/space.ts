@@ -19,6 +19,8 @@ const huge_pages = 512;
 export class Space {
   resident_pages = 0;
   mapped_pages = 0;
+  private resident_before = 0;
+  private mapped_before = 0;
   private readonly meter: Meter;
   private readonly parts = new Map<number, Uint8Array>();
   private part_at = -1;
@@ -32,6 +34,21 @@ export class Space {
   constructor(meter: Meter, below_pages: number) {
     this.meter = meter;
     this.lowest = top_page - below_pages;
+  }
+
+  /** What is there now the process had before the trace. */
+  begin(): void {
+    this.resident_before = this.resident_pages;
+    this.mapped_before = this.mapped_pages;
+  }
+
+  /** Both without what was there before the trace. */
+  get resident_since(): number {
+    return this.resident_pages - this.resident_before;
+  }
+
+  get mapped_since(): number {
+    return this.mapped_pages - this.mapped_before;
   }
 
   /** mmap: returns its first page. */
