@@ -36,6 +36,20 @@ test('a replay under glibc is held to the library: every block, every call, ever
   expect(sim.time_ns.allocate + sim.time_ns.calls + sim.time_ns.fault).toBe(sim.time_ns.total);
 });
 
+test('what threads took of the heap before the trace is known without asking the library', () => {
+  const path = join(folder, 'threads.hak');
+  const builder = new TraceBuilder();
+  // The first block ends within the heap's second page, unless two threads that were made before it lie below it.
+  builder.allocate(op.malloc, 0, 7000, { touched_pages: 2 });
+  for (const thread of [1, 2]) builder.allocate(op.malloc, thread, 24, { thread, touched_pages: 1 });
+  writeHak(path, builder.finish(), { time: false, sites: false, touch: true }, () => originOf('generated', {}));
+  const under = (check: string) =>
+    JSON.parse(hakmem('replay', path, '--json', '--policy', 'glibc', '--check', check).stdout);
+  const held = under('kernel');
+  expect(held.check.verdict).toBe('agree');
+  expect(under('none').sim).toEqual(held.sim);
+});
+
 test('equal replays have equal digests, another setting another, and a setting is what would be pasted', () => {
   const once = replayed('--policy', 'glibc', '--check', 'none');
   const again = replayed('--policy', 'glibc', '--check', 'none');

@@ -238,7 +238,7 @@ describe('candidates', () => {
           ]);
           const results = new Map<string, unknown>();
           for (const point of some) {
-            const glibc = new Glibc(glibcSettingsAt(point), glibcMachine(setup.profile), touchIndex('recorded'));
+            const glibc = new Glibc(glibcSettingsAt(point), glibcMachine(setup.profile, 3), touchIndex('recorded'));
             const result = replayPeer(chunks, glibc, { prices, checkpoint_events: 16 });
             const key = keys.key(point);
             if (results.has(key)) {

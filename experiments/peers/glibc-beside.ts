@@ -58,7 +58,10 @@ export async function besideGlibc(
     });
     const file = openSync(log, 'r');
     try {
-      return { real, ...compared(trace, settings, glibcMachine(profile), touch, new Log(file)) };
+      return {
+        real,
+        ...compared(trace, settings, glibcMachine(profile, trace.statistics.threads), touch, new Log(file)),
+      };
     } finally {
       closeSync(file);
     }

@@ -9,11 +9,19 @@ export function runningGlibc(): string | null {
   return header.glibcVersionRuntime ?? null;
 }
 
-export function glibcMachine({ read_maps_zero }: KernelProfile, version?: string): GlibcMachine {
+/**
+ * What a thread that is made takes of the first heap: its vector of thread-local storage, for the one module that has any
+ * and 14 to come (`allocate_dtv` of elf/dl-tls.c: 17 entries of 16 bytes).
+ */
+const thread_vector_bytes = 288;
+
+/** `threads`: of the trace. Whoever replays it makes them all before it begins. */
+export function glibcMachine({ read_maps_zero }: KernelProfile, threads: number, version?: string): GlibcMachine {
   return {
     ...glibc_machine,
     version: version ?? runningGlibc() ?? glibc_machine.version,
     processors: availableParallelism(),
     read_maps_zero,
+    start_bytes: glibc_machine.start_bytes + (threads - 1) * thread_vector_bytes,
   };
 }

@@ -30,7 +30,7 @@ export const glibcPolicy: PeerPolicy = {
 function configured(settings: GlibcSettings): ConfiguredPeer {
   return {
     setting: tunablesText(settings),
-    model: ({ profile, touch }) => new Glibc(settings, glibcMachine(profile), touchIndex(touch)),
+    model: ({ profile, touch, threads }) => new Glibc(settings, glibcMachine(profile, threads), touchIndex(touch)),
     async hold(trace, { profile, touch }) {
       const { model, real, first_difference, misplaced } = await besideGlibc(trace, settings, profile, touch);
       return {

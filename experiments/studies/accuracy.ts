@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { median } from 'd3-array';
 import { probeProfile } from '../../native/index.ts';
 import { default_profile, nominal_machine, priceAt } from '../../sim/index.ts';
+import type { GlibcMachine } from '../../sim/peers/glibc.ts';
 import { type Cause, cause, is_cpu } from '../../sim/time/causes.ts';
+import type { Trace } from '../../traces/index.ts';
 import { combine } from '../calibrate/combine.ts';
 import { thisMachine } from '../calibrate/machine.ts';
 import { calibrationTrouble } from '../calibrate/pass.ts';
@@ -111,7 +113,7 @@ async function run(bench: Bench): Promise<Finding> {
 async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   const { quick, seed } = bench;
   const profile = probeProfile() ?? default_profile;
-  const glibc = glibcMachine(profile);
+  const glibc = ({ statistics }: Trace): GlibcMachine => glibcMachine(profile, statistics.threads);
   if (!quick) await prewarm(folder, new AbortController().signal);
   const subjects = planned_subjects
     .filter(({ name }) => !quick || quick_subjects.includes(name))
@@ -146,7 +148,7 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
     bench.progress('predictions', at + 1, points.length);
     return {
       point,
-      predicted: predict({ trace, touch, settings: point.knob.settings }, prices, glibc),
+      predicted: predict({ trace, touch, settings: point.knob.settings }, prices, glibc(trace)),
       measured: measured.points[at],
       cpu_ns: median(measured.points[at].cpu_ns)!,
     };

@@ -100,7 +100,7 @@ class GlibcSubject implements Subject {
     this.engine = engine;
     this.trace = trace;
     this.setup = setup;
-    this.machine = glibcMachine(setup.profile);
+    this.machine = glibcMachine(setup.profile, trace.statistics.threads);
     this.rows_most = trace.statistics.events;
     this.keys = new GlibcKeys(trace.chunks());
   }

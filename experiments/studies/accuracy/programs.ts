@@ -8,7 +8,7 @@ import { timedPeer } from '../../../sim/index.ts';
 import { touchIndex } from '../../../sim/kernel/touch.ts';
 import type { GlibcSettings } from '../../../sim/peers/glibc/settings.ts';
 import { Glibc, type GlibcMachine } from '../../../sim/peers/glibc.ts';
-import { type HakTrace, open } from '../../../traces/index.ts';
+import { type HakTrace, open, type Trace } from '../../../traces/index.ts';
 import type { PriceList } from '../../calibrate/price-file.ts';
 import { tunablesEnv } from '../../peers/tunables.ts';
 import { packageRoot } from '../../record.ts';
@@ -135,14 +135,14 @@ export function differencesOf(
   programs: readonly RecordedProgram[],
   taken: readonly (readonly (readonly number[])[])[],
   list: PriceList,
-  glibc: GlibcMachine,
+  glibc: (trace: Trace) => GlibcMachine,
   seed: number,
 ): ProgramDifference[] {
   return programs.flatMap(({ name, trace }, at) => {
     const predicted = (settings: GlibcSettings): number => {
       const touch = touchIndex(chooseTouch(trace, undefined));
       const setup = { prices: timePrices(list), machine: serial_machine, memory_limit_bytes: Number.POSITIVE_INFINITY };
-      return timedPeer(trace.chunks(), () => new Glibc(settings, glibc, touch), setup).cpu_ns;
+      return timedPeer(trace.chunks(), () => new Glibc(settings, glibc(trace), touch), setup).cpu_ns;
     };
     const default_ns = predicted({});
     return alternatives.map((alternative, which) => ({

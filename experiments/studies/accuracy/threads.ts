@@ -6,7 +6,7 @@ import { runReplayer } from '../../../native/replayer.ts';
 import { type MachineSetup, nominal_machine, perturb } from '../../../sim/index.ts';
 import type { GlibcSettings } from '../../../sim/peers/glibc/settings.ts';
 import type { GlibcMachine } from '../../../sim/peers/glibc.ts';
-import { type HakTrace, op, open, originOf, TraceBuilder, writeHak } from '../../../traces/index.ts';
+import { type HakTrace, op, open, originOf, type Trace, TraceBuilder, writeHak } from '../../../traces/index.ts';
 import { tunablesEnv } from '../../peers/tunables.ts';
 import { predict, type ReplayPrices, workOf } from './prediction.ts';
 import type { Subject } from './subjects.ts';
@@ -85,7 +85,7 @@ const jitter_permille = 100;
 export function threadRows(
   times: readonly ThreadTimes[],
   prices: ReplayPrices,
-  glibc: GlibcMachine,
+  glibc: (trace: Trace) => GlibcMachine,
   seed: number,
 ): ThreadRow[] {
   return times.flatMap(({ name, processors, trace, settings, cpu_ns, wall_ns }) => {
@@ -96,10 +96,10 @@ export function threadRows(
       shootdown_ns: prices.list.shootdown_ns ?? nominal_machine.shootdown_ns,
     };
     const replayed = { trace, touch: 'page', settings } as const;
-    const { setup, makeWork } = workOf(replayed, prices, glibc, machine);
+    const { setup, makeWork } = workOf(replayed, prices, glibc(trace), machine);
     const order = { runs: wall_ns.length, seed, jitter_permille };
     const { run_ns } = perturb(trace.chunks(), makeWork, setup, order);
-    const { cpu_ns: predicted_ns } = predict(replayed, prices, glibc, machine);
+    const { cpu_ns: predicted_ns } = predict(replayed, prices, glibc(trace), machine);
     const label = `${name}, ${processors} processor${processors === 1 ? '' : 's'}`;
     return [
       {
