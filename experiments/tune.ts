@@ -48,7 +48,7 @@ interface Options extends SetupOptions {
   readonly memoryMore?: number;
   readonly heldOut?: readonly string[];
   readonly budget?: number;
-  readonly rounds: number;
+  readonly rounds?: number;
   readonly verify?: boolean;
   readonly check: CheckLevel;
   readonly holdKhugepaged?: boolean;
@@ -100,7 +100,11 @@ export function addTune(program: Command): void {
     .option('--held-out <trace...>', 'traces that the search does not see, to try the winner on')
     .option('--budget <n>', 'configurations to consider at most, drawn by the seed', wholeNumber(1))
     .option('--verify', 'run the program behind -- with the setting and without, in turns; not of hakmem')
-    .option('--rounds <n>', 'runs of winner and baseline on the real kernel', wholeNumber(1, 1000), 5)
+    .option(
+      '--rounds <n>',
+      'runs of winner and baseline on the real kernel; 5 to 15 unless given, more of what is short',
+      wholeNumber(1, 1000),
+    )
     .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
     .option('--hold-khugepaged', 'let khugepaged sleep during the runs (machine-wide, put back after; needs root)')
     .option('--progress', 'show progress on stderr')
@@ -162,7 +166,7 @@ async function onProgram(found: Tuned, argv: readonly string[], options: Options
   const report = phases(options.progress === true);
   const setting = found.target.settingText(found.searched.winner.evaluated.point);
   const program = await verifyOnProgram(argv, found.target.name, setting, {
-    runs: Math.max(2, options.rounds),
+    runs: Math.max(2, options.rounds ?? 5),
     seed: options.seed,
     signal: interruption.signal,
     ran: (done, total) => report('running the program', done, total),

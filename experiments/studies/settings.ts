@@ -15,6 +15,7 @@ import { type OnProgram, verifyOnProgram } from '../tune/program.ts';
 import type { Point } from '../tune/space.ts';
 import type { Engine, Measured, Subject } from '../tune/target.ts';
 import { hasSetting, type Tuned, tune } from '../tune/tune.ts';
+import { roundsFor } from '../tune/verify.ts';
 import { resident_noise_bytes } from '../tune/worth.ts';
 import { nameOf } from './batching.ts';
 import { type RecordedProgram, recordPrograms } from './settings-programs.ts';
@@ -28,6 +29,8 @@ const harm_of_memory = 0.02;
 export const harms_most = 0.02;
 /** Regrets that differ by less are one. */
 const same_regret = 0.01;
+/** Of each arm of a trace, where a run takes little. */
+const rounds_most = 31;
 /** Fewer cases decide nothing. */
 const cases_least = 10;
 
@@ -166,7 +169,7 @@ async function tried(name: string, trace: HakTrace, program: RecordedProgram | n
   const winner = hasSetting(found) ? found.searched.winner.evaluated.point : glibc_baseline;
   const setting = found.target.settingText(winner);
   const points = [...rules, await fewestFaults(found), winner];
-  const runs = await inTurns(subject, points, roundsFor(found, bench));
+  const runs = await inTurns(subject, points, bench.quick ? 2 : roundsFor(found.verified!.baseline.ns, rounds_most));
   const arms = arm_names.map((arm, at): Arm => ({ name: arm, point: points[at], runs: runs[at], regret: null }));
   const [as_it_is, tuned] = [arms[0], arms[tuned_at]];
   const keeping = arms.filter((arm) => !breaksMemory(as_it_is, arm));
@@ -185,12 +188,6 @@ async function tried(name: string, trace: HakTrace, program: RecordedProgram | n
   };
 }
 
-/** Five, and more of what takes little: so many that each arm runs half a second. */
-function roundsFor({ verified }: Tuned, { quick }: Bench): number {
-  const baseline_ns = verified!.baseline.ns;
-  return quick ? 2 : Math.min(31, Math.max(5, Math.ceil(5e8 / baseline_ns)));
-}
-
 async function tunedOn(trace: HakTrace, bench: Bench, engine: Engine = 'sim', space = glibcSpace()): Promise<Tuned> {
   const target = targetOf(engine, bench, space);
   return tune(target, [await target.subject(trace)], [], climbs, cheapestAtMemory(100 * harm_of_memory), {
@@ -200,7 +197,7 @@ async function tunedOn(trace: HakTrace, bench: Bench, engine: Engine = 'sim', sp
     slowdown_max_percent: undefined,
     memory_more_percent: 100 * harm_of_memory,
     check: 'kernel',
-    rounds: bench.quick ? 2 : 5,
+    rounds: bench.quick ? 2 : undefined,
     trouble: null,
     progress: () => {},
   });

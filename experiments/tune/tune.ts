@@ -17,7 +17,7 @@ export interface TuneOptions extends Conditions {
   readonly seed: number;
   readonly budget: number | undefined;
   readonly check: CheckLevel;
-  readonly rounds: number;
+  readonly rounds: number | undefined;
   /** Why nothing can be checked here; null where it can. */
   readonly trouble: string | null;
   readonly progress: (doing: string, done: number, total: number) => void;

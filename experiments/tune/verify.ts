@@ -28,14 +28,32 @@ export interface Verified extends RealFigures {
 /** Less than this is no difference worth a setting, whatever an interval of a few rounds says. */
 export const margin = 0.01;
 
+/** A short run is noisy: rounds that together run the baseline for half a second, within bounds. */
+const enough_ns = 5e8;
+const rounds_least = 5;
+
+export function roundsFor(baseline_ns: number, most: number): number {
+  return Math.min(most, Math.max(rounds_least, Math.ceil(enough_ns / baseline_ns)));
+}
+
+/** What `roundsFor` comes to at most where nobody says how many. */
+const rounds_most = 15;
+
+interface VerifyOptions {
+  /** Undefined: by how long the baseline runs. */
+  readonly rounds: number | undefined;
+  readonly seed: number;
+  readonly progress?: (done: number, total: number) => void;
+}
+
 export async function verify(
   subjects: readonly Subject[],
   winner: Point,
   baseline: Point,
-  { rounds, seed, progress }: { rounds: number; seed: number; progress?: (done: number, total: number) => void },
+  { rounds: wanted, seed, progress }: VerifyOptions,
 ): Promise<Verified> {
   const runs = subjects.map(() => ({ winner: [] as Measured[], baseline: [] as Measured[] }));
-  const total = rounds * subjects.length * 2;
+  let rounds = wanted ?? rounds_least;
   let done = 0;
   for (let round = 0; round < rounds; round += 1) {
     for (const [at, subject] of subjects.entries()) {
@@ -43,9 +61,10 @@ export async function verify(
       for (const who of order) {
         runs[at][who].push(await subject.measure(who === 'winner' ? winner : baseline));
         done += 1;
-        progress?.(done, total);
+        progress?.(done, rounds * subjects.length * 2);
       }
     }
+    if (round === 0) rounds = wanted ?? roundsFor(together(runs.map((run) => run.baseline)).ns, rounds_most);
   }
   const all = runs.flatMap((run) => [...run.winner, ...run.baseline]);
   const odd = all.find(({ verdict }) => verdict === 'differ') ?? all.find(({ verdict }) => verdict === 'unchecked');
