@@ -53,7 +53,7 @@ beforeAll(async () => {
   writeHak(trace_path, mixed.chunks(), { time: false, sites: true, touch: false }, () => mixed.origin);
   rows = swept('mixed.hak', sha256OfFile(trace_path));
   browser = await launch();
-}, 120_000);
+});
 afterAll(async () => {
   await browser?.close();
   rmSync(folder, { recursive: true, force: true });

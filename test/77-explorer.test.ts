@@ -51,7 +51,7 @@ beforeAll(async () => {
   const mixed = new SyntheticTrace('mixed', { events: large_events, seed: 3, boundaries_bytes: [] });
   writeHak(large_path, mixed.chunks(), { time: false, sites: true, touch: false }, () => mixed.origin);
   browser = await launch();
-}, 240_000);
+});
 afterAll(async () => {
   await browser?.close();
   rmSync(folder, { recursive: true, force: true });
@@ -669,7 +669,7 @@ describe('for everyone', () => {
     expect(large_events * 0.07).toBeLessThan(listed_max);
     expect(said).toEqual([]);
     await page.context().close();
-  }, 180_000);
+  });
 });
 
 describe('the command', () => {

@@ -138,7 +138,7 @@ describe('shapes whose best is known', () => {
     expect(100 * after.faults).toBeLessThanOrEqual(before.faults);
     expect(after.memory_bytes).toBeLessThanOrEqual(1.02 * before.memory_bytes);
     expect(settingOf(found)).toMatch(/^GLIBC_TUNABLES=/);
-  }, 60_000);
+  });
 
   test('on a server of 2,000 sizes the same would break the memory: another is set, or none', async () => {
     const editors = await tuned(editor(300));
@@ -152,7 +152,7 @@ describe('shapes whose best is known', () => {
     const [after] = found.searched.winner.evaluated.figures;
     expect(after.memory_bytes).toBeLessThanOrEqual(limit_bytes);
     expect(after.faults).toBeLessThanOrEqual(before.faults);
-  }, 60_000);
+  });
 
   test('a budget bounds the kinds that climbs try, and what is there now is one of them', async () => {
     for (const budget of [1, 3, 10]) {
@@ -251,7 +251,7 @@ describe('candidates', () => {
       { numRuns: 20 },
     );
     expect(alike).toBeGreaterThan(100);
-  }, 60_000);
+  });
 });
 
 describe.skipIf(trouble !== null)('on the library', () => {
