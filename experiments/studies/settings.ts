@@ -31,6 +31,8 @@ export const harms_most = 0.02;
 const same_regret = 0.01;
 /** Of each arm of a trace, where a run takes little. */
 const rounds_most = 31;
+/** Of a program with the setting, and as many without. */
+const program_runs = 9;
 /** Fewer cases decide nothing. */
 const cases_least = 10;
 
@@ -58,7 +60,8 @@ export const settings: Study = {
     'What a setting does on a program within its noise is not seen: a program is run a few times each way.',
     'A first full run (2026-11-25-settings.md) had 5 rounds, in which traces of one or two milliseconds differ by 10 % from themselves, and called harm ' +
       'what is below the noise of the peak: the kernel reads a peak that is given back before the end off lagging counters, some 0.1 to 0.3 MiB too ' +
-      'low (3 MiB taken and kept: 4.06 to 4.17 MiB; taken and given back: 3.93 to 4.05). The tool and this study now want 512 KiB more, on programs as in replays.',
+      'low (3 MiB taken and kept: 4.06 to 4.17 MiB; taken and given back: 3.93 to 4.05). The tool and this study now want 512 KiB more, on programs as in replays; ' +
+      'the tool runs what is short up to 15 times, where it ran it five times, and programs are run nine times each way.',
     'Run on two processors that others used at the same time, more or less of it from run to run: intervals are wider than on a quiet machine.',
   ],
   run,
@@ -257,7 +260,7 @@ async function onProgram({ argv }: RecordedProgram, setting: string, bench: Benc
   const { signal } = new AbortController();
   try {
     return await verifyOnProgram(argv, 'default', setting, {
-      runs: bench.quick ? 2 : 5,
+      runs: bench.quick ? 2 : program_runs,
       seed: bench.seed,
       signal,
       ran: () => {},
