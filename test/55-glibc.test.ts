@@ -155,9 +155,51 @@ describe('mapped blocks', () => {
     expect(program.calls).toEqual(['mremap']);
     expect(program.faults).toBe(256);
     program.realloc(block, 1 * MiB);
-    expect(program.calls).toEqual(['mremap']);
+    expect(program.calls).toEqual(['mremap_shrink']);
     expect(program.faults).toBe(0);
     expect(program.place(block).mapped).toBe(true);
+  });
+});
+
+describe('mapped blocks that grow', () => {
+  const pinned: GlibcSettings = { mmap_threshold: 128 * KiB };
+
+  test('one has another above it and moves, and then grows where it is, into the room that it left', () => {
+    const program = new Program(pinned, 'page');
+    const block = program.malloc(1 * MiB);
+    const grown = [1.25, 1.5, 1.75, 2.5, 2.75].map((size) => {
+      program.realloc(block, size * MiB);
+      return program.calls;
+    });
+    expect(grown).toEqual([['mremap'], ['mremap_grow'], ['mremap_grow'], ['mremap'], ['mremap_grow']]);
+  });
+
+  test('one whose neighbour above was freed, or gave its end away, grows by as much and no more', () => {
+    for (const frees of [true, false]) {
+      const program = new Program(pinned, 'none');
+      const above = program.malloc(1 * MiB);
+      const block = program.malloc(1 * MiB);
+      const below = program.malloc(1 * MiB);
+      if (frees) program.free(above);
+      else program.realloc(below, 512 * KiB);
+      const grows = frees ? block : below;
+      program.realloc(grows, (frees ? 2 : 1) * MiB);
+      expect(program.calls).toEqual(['mremap_grow']);
+      program.realloc(grows, 2 * MiB + 8 * KiB);
+      expect(program.calls).toEqual(['mremap']);
+    }
+  });
+
+  test('what moved is priced as a move, what stayed as growth, and what went by its pages', () => {
+    const program = new Program(pinned, 'page');
+    const noted = (): [string, number] => [program.calls[0], program.glibc.meter.pages[0]];
+    const block = program.malloc(1 * MiB);
+    program.realloc(block, 2 * MiB);
+    expect(noted()).toEqual(['mremap', 257]);
+    program.realloc(block, 1 * MiB);
+    expect(noted()).toEqual(['mremap_shrink', 256]);
+    program.realloc(block, 1.5 * MiB);
+    expect(noted()).toEqual(['mremap_grow', 257]);
   });
 });
 
@@ -514,6 +556,30 @@ describe.skipIf(trouble !== null)(`beside the library${trouble === null ? '' : `
         expectAlike(await beside(chunksOf(drawn), drawn.settings, drawn.touch));
       }),
       { numRuns: runs },
+    );
+  });
+
+  test('mapped blocks move, or grow where they are, as they do on this kernel', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(9), fc.nat(99), fc.integer({ min: 33, max: 500 })), { size: '+2' }),
+        async (steps) => {
+          const builder = new TraceBuilder(4096);
+          const live: number[] = [];
+          for (const [at, [kind, pick, pages]] of steps.entries()) {
+            const size_bytes = pages * 4096;
+            const chosen = pick % Math.max(1, live.length);
+            if (live.length < 4 || kind < 2) {
+              builder.allocate(op.malloc, at, size_bytes);
+              live.push(at);
+            } else if (kind < 8) builder.reallocate(live[chosen], live[chosen], size_bytes);
+            else builder.free(live.splice(chosen, 1)[0]);
+          }
+          const { growths, first_difference } = await beside(builder.finish(), { mmap_threshold: 128 * KiB });
+          expect({ first_difference, differ: growths.differ }).toEqual({ first_difference: null, differ: 0 });
+        },
+      ),
+      { numRuns: Math.ceil(runs / 4) },
     );
   });
 

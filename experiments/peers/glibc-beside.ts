@@ -10,6 +10,7 @@ import { type KernelProfile, prices, type TouchModel } from '../../sim/index.ts'
 import { touchIndex } from '../../sim/kernel/touch.ts';
 import type { GlibcSettings } from '../../sim/peers/glibc/settings.ts';
 import { Glibc, type GlibcMachine } from '../../sim/peers/glibc.ts';
+import { call } from '../../sim/peers/meter.ts';
 import { PeerReplay, type PeerResult } from '../../sim/peers/replay.ts';
 import { type Chunk, type HakTrace, op } from '../../traces/index.ts';
 import { glibcMachine } from './glibc-machine.ts';
@@ -36,6 +37,8 @@ export interface GlibcBeside {
   readonly compared_events: number;
   /** Allocations among them that lie elsewhere than in the library. */
   readonly misplaced: number;
+  /** Mapped blocks that grew: of them, those that moved here and stayed there. Other mappings of the process may differ. */
+  readonly growths: { readonly all: number; readonly differ: number };
 }
 
 /** `trace` must lie in a `.hak` file. Rejects as runReplayer does. */
@@ -93,6 +96,7 @@ function compared(
     first_difference: beside.first,
     compared_events,
     misplaced: beside.misplaced,
+    growths: beside.growths,
   };
 }
 
@@ -116,6 +120,8 @@ function untilThreadEnds(trace: HakTrace): number {
 class Beside {
   first: GlibcDifference | null = null;
   misplaced = 0;
+  readonly growths = { all: 0, differ: 0 };
+  private readonly address_of: number[] = [];
   private faults = 0;
   private readonly glibc: Glibc;
   private readonly log: Log;
@@ -145,12 +151,23 @@ class Beside {
     const address = log.at(row, 0);
     const flags = log.at(row, 2);
     const mapped = (flags & 1) !== 0;
+    this.seeGrowth(chunk.object[row], address);
     const offset_bytes = (flags & 2) !== 0 ? address % other_heap_bytes : address - main_base_bytes;
     const placed =
       this.hold(chunk, row, 'mapped', place.mapped, mapped) &&
       (mapped || this.hold(chunk, row, 'offset', place.offset_bytes, offset_bytes)) &&
       this.hold(chunk, row, 'usable', place.usable_bytes, log.at(row, 1));
     if (!placed) this.misplaced += 1;
+  }
+
+  private seeGrowth(object: number, address: number): void {
+    const { meter } = this.glibc;
+    const before = this.address_of[object];
+    this.address_of[object] = address;
+    const kind = meter.calls === 1 ? meter.call[0] : -1;
+    if (kind !== call.mremap && kind !== call.mremap_grow) return;
+    this.growths.all += 1;
+    if ((address === before) !== (kind === call.mremap_grow)) this.growths.differ += 1;
   }
 
   private hold(

@@ -16,6 +16,7 @@
 
 #include "replayer.h"
 
+enum { HOLE_PAGES_MAX = 1024 };
 enum { ROUNDS_MAX = 100000, SAMPLES_A_TRACE = 256 };
 
 static hak_run run;
@@ -46,6 +47,24 @@ void *own_memory(size_t bytes) {
   void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (memory == MAP_FAILED) fail(EXIT_FAILED, "%zu bytes of the replayer's own memory: %s", bytes, strerror(errno));
   return memory;
+}
+
+static char *nowhere(size_t bytes) {
+  char *at = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) fail(EXIT_FAILED, "%zu bytes of address space: %s", bytes, strerror(errno));
+  return at;
+}
+
+void close_holes(void) {
+  /* Odd in pages: the kernel aligns what is a multiple of 2 MiB, and leaves a hole beside it. */
+  const size_t most_bytes = ((size_t)HOLE_PAGES_MAX + 1) * HAK_PAGE_BYTES;
+  char *below = nowhere(most_bytes);
+  for (size_t bytes = most_bytes - HAK_PAGE_BYTES; bytes >= HAK_PAGE_BYTES; bytes /= 2)
+    for (char *at = below; at >= below;) {
+      at = nowhere(bytes);
+      if (at < below) munmap(at, bytes);
+    }
+  munmap(below, most_bytes);
 }
 
 static int one_of(const char *option, const char *text, const char *const *names, int count) {

@@ -15,6 +15,12 @@ __attribute__((noreturn, format(printf, 2, 3))) void fail(int exit_code, const c
 /* Zeroed memory of the replayer's own, present before the replay begins. */
 void *own_memory(size_t bytes);
 
+/*
+ * Takes the room that lies between earlier mappings, so that the trace's lie below all of them: whether a block can grow
+ * where it is would else depend on how long the trace is and on where addresses happened to begin.
+ */
+void close_holes(void);
+
 /* events.c: the trace in memory, as the replay goes over it. */
 enum { TOUCH_LAST_BYTE = 1, TOUCH_WHOLE = 2 };
 typedef struct {

@@ -373,6 +373,7 @@ void run_all(hak_run *the_run) {
   run->clock_cost = clocks_cost();
   prefault_libraries();
   prefault_stack();
+  close_holes();
   /* Where every replay begins, and every model of it. */
   void *first = malloc(1);
   free(first);

@@ -9,7 +9,7 @@ export const call = {
   mmap: 0,
   /** Resident pages that went with the mapping. */
   munmap: 1,
-  /** Resident pages that moved, or went. */
+  /** Resident pages that moved. */
   mremap: 2,
   /** Pages gained. */
   brk_grow: 3,
@@ -26,6 +26,9 @@ export const call = {
   advise_small: 9,
   /** Resident pages given back, of several ranges. */
   dontneed_vector: 10,
+  /** mremap into free room above: resident pages of the block. And of what was its end: resident pages that went. */
+  mremap_grow: 11,
+  mremap_shrink: 12,
 } as const;
 export const call_names = Object.keys(call) as (keyof typeof call)[];
 

@@ -32,7 +32,7 @@ export function price(meter: Meter, prices: Prices, into: Priced): number {
 function callPrice(kind: number, pages: number, prices: Prices): number {
   const { mmap_ns, munmap_ns, madvise_ns, process_madvise_ns, release_page_ns, lazy_free_page_ns } = prices;
   if (kind === call.munmap) return munmap_ns + pages * release_page_ns;
-  if (kind === call.brk_shrink) return munmap_ns + pages * release_page_ns;
+  if (kind === call.brk_shrink || kind === call.mremap_shrink) return munmap_ns + pages * release_page_ns;
   if (kind === call.dontneed) return madvise_ns + pages * release_page_ns;
   if (kind === call.dontneed_vector) return process_madvise_ns + pages * release_page_ns;
   if (kind === call.advise_huge || kind === call.advise_small) return prices.advise_huge_ns;

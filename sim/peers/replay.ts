@@ -118,7 +118,7 @@ export class PeerReplay {
       syscalls: {
         mmap: calls[call.mmap],
         munmap: calls[call.munmap],
-        mremap: calls[call.mremap],
+        mremap: calls[call.mremap] + calls[call.mremap_grow] + calls[call.mremap_shrink],
         brk: calls[call.brk_grow] + calls[call.brk_shrink],
         mprotect: calls[call.mprotect],
         madvise_dontneed: calls[call.dontneed],

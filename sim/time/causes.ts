@@ -16,6 +16,8 @@ export const cause_names = [
   'madvise_hugepage',
   'madvise_nohugepage',
   'process_madvise',
+  'mremap_grow',
+  'mremap_shrink',
   'fault',
   'zero_fault',
   'huge_fault',

@@ -64,6 +64,8 @@ export class Costs {
       advise_huge: of('advise_huge_ns'),
       advise_small: of('advise_small_ns'),
       dontneed_vector: of('process_madvise_ns', 'release_page_ns', 'release_huge_ns'),
+      mremap_grow: of('mremap_grow_ns'),
+      mremap_shrink: of('munmap_ns', 'munmap_page_ns', 'munmap_huge_ns'),
     };
     this.calls = Object.values(prices);
   }

@@ -95,6 +95,8 @@ export class Machine {
       advise_small: space.writes,
       // Several areas at once.
       dontneed_vector: space.reads,
+      mremap_grow: space.writes,
+      mremap_shrink: space.writes_then_reads,
     };
     this.call_takes = Object.values(takes);
   }
@@ -355,6 +357,7 @@ const interrupting: readonly (keyof typeof call)[] = [
   'dontneed',
   'free',
   'dontneed_vector',
+  'mremap_shrink',
 ];
 const interrupts = Uint8Array.from(call_names, (name) => (interrupting.includes(name) ? 1 : 0));
 

@@ -8,6 +8,7 @@ import { ModelLimit } from '../peer.ts';
 import { type Arena, type Cache, chunk_min_units, pageUnits } from './arena.ts';
 import { type Chunks, nobody, page_units, state, unit_bytes } from './chunks.ts';
 import type { HeapPages } from './heap-pages.ts';
+import { Mappings } from './mappings.ts';
 import { dynamic_threshold_max_bytes, type GlibcSettings, pinsDynamic, settingOr } from './settings.ts';
 
 const page_bytes = 4096;
@@ -53,6 +54,7 @@ export class System {
   private readonly chunks: Chunks;
   private readonly pages: HeapPages;
   private readonly meter: Meter;
+  private readonly mappings = new Mappings();
   private mapped_chunks = 0;
   private readonly heaps: (Heap | undefined)[] = [];
   /** The current heap of each arena; undefined of the main one. */
@@ -126,6 +128,7 @@ export class System {
     const resident = bk[chunk] + leadPages(at[chunk]);
     meter.path = path.mapped;
     meter.note(call.munmap, resident);
+    this.mappings.remove(chunk, size[chunk]);
     this.mapped_chunks -= 1;
     this.mapped_pages -= size[chunk];
     this.mapped_resident_pages -= resident;
@@ -134,12 +137,19 @@ export class System {
 
   /** A mapped chunk to another size, by mremap where the number of pages changes. */
   remap(chunk: number, units: number): void {
+    const { mappings, meter } = this;
     const { at, size, bk } = this.chunks;
     const pages = Math.ceil(((units + at[chunk]) * unit_bytes + 8) / page_bytes);
-    this.meter.path = path.mapped;
+    meter.path = path.mapped;
     if (pages === size[chunk]) return;
     const resident = Math.min(bk[chunk], pages - firstPage(at[chunk]));
-    this.meter.note(call.mremap, bk[chunk]);
+    if (pages < size[chunk]) {
+      mappings.shrink(chunk, size[chunk], pages);
+      meter.note(call.mremap_shrink, bk[chunk] - resident);
+    } else {
+      const stays = mappings.grow(chunk, size[chunk], pages);
+      meter.note(stays ? call.mremap_grow : call.mremap, bk[chunk] + leadPages(at[chunk]));
+    }
     this.mapped_resident_pages -= bk[chunk] - resident;
     this.mapped_pages += pages - size[chunk];
     bk[chunk] = resident;
@@ -177,6 +187,7 @@ export class System {
     chunks.bk[chunk] = 0;
     meter.path = path.mapped;
     meter.note(call.mmap, pages);
+    this.mappings.add(chunk, pages);
     this.mapped_chunks += 1;
     this.mapped_pages += pages;
     this.writeMapped(chunk, 0);
