@@ -22,7 +22,7 @@ interface Options {
 
 /** On a slow machine fewer passes are made rather than more time taken. */
 const efforts = {
-  full: { passes: 7, passes_least: 3, seconds: 85 },
+  full: { passes: 7, passes_least: 2, seconds: 85 },
   quick: { passes: 3, passes_least: 2, seconds: 14 },
 } as const;
 
@@ -98,7 +98,10 @@ async function measure(options: Options): Promise<Pass[]> {
     const spent_s = (performance.now() - started) / 1000;
     if (passes.length >= passes_least && spent_s + spent_s / passes.length > seconds) break;
     progress.update(passes.length, wanted);
-    passes.push(await calibrationPass(options.quick === true));
+    const left_s = passes.length < passes_least ? Number.POSITIVE_INFINITY : seconds - spent_s;
+    const pass = await calibrationPass(options.quick === true, left_s);
+    if (pass === null) break;
+    passes.push(pass);
   }
   progress.update(wanted, wanted);
   progress.finish();

@@ -6,7 +6,13 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { combine, type Pass } from '../experiments/calibrate/combine.ts';
 import { isThisMachine, type Machine, nameOf, thisMachine } from '../experiments/calibrate/machine.ts';
-import { nominalPrices, type PriceDocument, pricesInWords, readPrices } from '../experiments/calibrate/price-file.ts';
+import {
+  nominalPrices,
+  type PriceDocument,
+  priceList,
+  pricesInWords,
+  readPrices,
+} from '../experiments/calibrate/price-file.ts';
 import { UsageError } from '../experiments/command.ts';
 import {
   type CurveName,
@@ -252,6 +258,22 @@ describe('passes combined', () => {
     ]);
   });
 
+  test('nor is it less than nothing where it was told by itself, though its interval may be', () => {
+    const shootdown = (ns: number) => ({
+      group: 'shootdown' as const,
+      name: 'beside_adds_ns',
+      variant: '',
+      at: 64,
+      ns,
+    });
+    const passes = [-30, 5, -10].map((ns) => passOf(1, { figures: [...passOf(1).figures, shootdown(ns)] }));
+    const told = combine(passes, circumstances);
+    expect(told.shootdown).toEqual({ ns: -10, low: -30, high: 5 });
+    expect(priceList(told, '').shootdown_ns).toBe(0);
+    expect(combine(passes.slice(1, 2), circumstances).shootdown!.ns).toBe(5);
+    expect(document.shootdown).toBeNull();
+  });
+
   test('differences below the noise cost a nanosecond, not less', () => {
     const { curves: points } = combine([passOf(-20_000)], circumstances);
     expect(points.release_page_ns!.every(([, ns, low, high]) => ns === 1 && low === 1 && high === 1)).toBe(true);
@@ -293,6 +315,14 @@ describe('price files', () => {
     expect(pricesInWords(read)).toBe('prices measured on this machine');
   });
 
+  test('a file from before fresh memory had a curve has it faulted like memory that is cycled', async () => {
+    const older = changed(({ curves }) => {
+      delete curves.fresh_fault_ns;
+    });
+    const { curves } = await readPrices(older);
+    expect(curves.fresh_fault_ns).toEqual(curves.fault_ns);
+  });
+
   test("the library's calls by their way and the shootdown are taken where they were measured", async () => {
     const read = await readPrices(written(document));
     expect(read.shootdown_ns).toBe(100);
@@ -313,6 +343,10 @@ describe('price files', () => {
       searched_allocate_ns: 40,
       searched_free_ns: 60,
     });
+    const told = changed((copy) => {
+      copy.shootdown = { ns: 7, low: -1, high: 9 };
+    });
+    expect((await readPrices(told)).shootdown_ns).toBe(7);
     const alone = await readPrices(
       changed((copy) => {
         copy.contention = null;

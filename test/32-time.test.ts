@@ -11,7 +11,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { configOf } from '../sim/config.ts';
 import { touchIndex } from '../sim/kernel/touch.ts';
 import { Glibc, glibc_machine } from '../sim/peers/glibc.ts';
-import { call, Meter } from '../sim/peers/meter.ts';
+import { call, call_names, Meter } from '../sim/peers/meter.ts';
 import { replayPeer } from '../sim/peers/replay.ts';
 import { replay, type Setup } from '../sim/replay.ts';
 import { boundaries_bytes, type Config, default_profile, type Prices, prices } from '../sim/spec.ts';
@@ -592,7 +592,7 @@ describe('prices', () => {
   test('of a fault follow the pages that are resident, those of a call its pages', () => {
     const curves: PriceCurves = {
       ...curveFrom(prices),
-      fault_ns: [
+      fresh_fault_ns: [
         { x: 100, ns: 1000, low: 1000, high: 1000 },
         { x: 200, ns: 2000, low: 2000, high: 2000 },
       ],
@@ -615,6 +615,44 @@ describe('prices', () => {
     expect(spent(1, (meter) => meter.note(call.dontneed, 2, 1)).madvise_dontneed).toBe(
       prices.madvise_ns + 2 * 200 + prices.release_huge_ns,
     );
+  });
+});
+
+describe('a page that the process gave back', () => {
+  const time = timeSetup(
+    {},
+    {
+      prices: {
+        flat: prices,
+        curves: {
+          ...curveFrom(priced({ fault_ns: 10 }).flat),
+          fresh_fault_ns: [{ x: 1, ns: 100, low: 100, high: 100 }],
+        },
+      },
+    },
+  );
+  const touching =
+    (pages: number) =>
+    (meter: Meter): void => {
+      meter.faults = pages;
+    };
+  const faultsOf = (...script: ((meter: Meter) => void)[]): number =>
+    timedPeer(allocations(...script.map(() => [0, 0] as const)), () => scripted(...script), time).by_cause.fault;
+
+  test('is touched again at the price of memory that is cycled, once; the others at that of fresh memory', () => {
+    expect(faultsOf(touching(3))).toBe(300);
+    for (const kind of [call.munmap, call.brk_shrink, call.dontneed, call.dontneed_vector, call.mremap_shrink]) {
+      const gives = (meter: Meter): void => meter.note(kind, 2);
+      expect(faultsOf(touching(3), gives, touching(3), touching(1)), call_names[kind]).toBe(300 + 2 * 10 + 100 + 100);
+    }
+  });
+
+  test('is not one that moved, or that the kernel may only take if it wants', () => {
+    for (const kind of [call.mremap, call.mremap_grow, call.free, call.brk_grow])
+      expect(
+        faultsOf(touching(3), (meter) => meter.note(kind, 2), touching(2)),
+        call_names[kind],
+      ).toBe(500);
   });
 });
 

@@ -82,6 +82,7 @@ describe('what is measured', () => {
       if (curves[name].by === 'ranges of the call') expect(at).toEqual([1, 4, 16, 64]);
       else if (/huge|small/.test(name)) expect(at).toEqual(huge ? [512, 8192] : []);
       else if (curves[name].by === 'pages cycled') expect(at).toEqual([16, 512, 8192]);
+      else if (curves[name].by === 'pages resident') expect(at).toEqual([16, 64, 256, 512, 2048]);
       else expect(at).toEqual([1, 16, 33, 34, 64, 512, 8192]);
     }
   });
@@ -89,6 +90,12 @@ describe('what is measured', () => {
   test('flat prices are read off the curves at 512 pages', () => {
     for (const name of ['mmap_ns', 'release_page_ns', 'fault_ns', 'fill_page_ns'] as const)
       expect(document.prices[name]).toBe(points(name).find(([x]) => x === 512)![1]);
+  });
+
+  test('a shootdown is a difference of its own, within its interval, or one CPU is the reason', () => {
+    expect(document.shootdown === null).toBe(document.contention === null);
+    const { ns, low, high } = document.shootdown ?? { ns: 0, low: 0, high: 0 };
+    expect([low <= ns, ns <= high]).toEqual([true, true]);
   });
 
   test('contention is measured at three sizes in every way, or one CPU is the reason', () => {

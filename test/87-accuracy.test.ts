@@ -159,7 +159,7 @@ describe('the plan', () => {
     expect(at(0).cpu_interval_ns).toEqual({ low: at(0).cpu_ns, high: at(0).cpu_ns });
     const { curves } = nominalPrices();
     const fault_ns = curves.fault_ns.map(({ x, ns }) => ({ x, ns, low: ns - 100, high: ns + 200 }));
-    const list = { ...nominalPrices(), curves: { ...curves, fault_ns } };
+    const list = { ...nominalPrices(), curves: { ...curves, fault_ns, fresh_fault_ns: fault_ns } };
     const { cpu_ns, faults, cpu_interval_ns } = predict(replayed, { list, event_ns: 0 }, glibc_machine);
     expect(cpu_interval_ns).toEqual({ low: cpu_ns - 100 * faults, high: cpu_ns + 200 * faults });
     expect(subjectOf({ ...planned, recorded: true }, [], folder, 1)).toBeNull();

@@ -22,7 +22,7 @@ import {
 } from './price-file.ts';
 
 interface Figure {
-  readonly group: 'clock' | 'curve' | 'contention' | 'library';
+  readonly group: 'clock' | 'curve' | 'contention' | 'shootdown' | 'library';
   readonly name: string;
   /** How contended; of the others empty. */
   readonly variant: string;
@@ -108,6 +108,7 @@ export function combine(
     contention: passes.every(({ contention }) => contention)
       ? Object.fromEntries(names('contention').map((call) => [`${call}_ns`, contended(call)]))
       : null,
+    shootdown: shootdown(passes),
     library: Object.fromEntries(names('library').map((call) => [call, rows('library', call)])),
     clock: Object.fromEntries(names('clock').map((name) => [name, priced(samples('clock', name, '', 0))])),
     left_out: {
@@ -138,6 +139,12 @@ function referencePrices(curves: PriceDocument['curves']): { [name in PriceName]
 /** One call of malloc or free, pass by pass: half a pair, the median over sizes. */
 function halvedPairs(by_size: readonly (readonly number[])[]): number[] {
   return by_size[0].map((_, pass) => median(by_size, (samples) => samples[pass])! / 2);
+}
+
+/** A difference, which may come out below nothing. */
+function shootdown(passes: readonly Pass[]): Priced | null {
+  const adds = passes.flatMap((pass) => pass.figures.filter(({ group }) => group === 'shootdown').map(({ ns }) => ns));
+  return adds.length === 0 ? null : rounded(adds, -Infinity);
 }
 
 function missingReasons(passes: readonly Pass[], curves: PriceDocument['curves']): Record<string, string> {

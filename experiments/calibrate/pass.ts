@@ -13,8 +13,10 @@ export function calibrationTrouble(): string | null {
   return existsSync(program) ? null : `${program} is missing: calibrating needs a C compiler and "npm run build"`;
 }
 
-/** `quick`: fewer sizes and rounds. The process does not outlive this one. */
-export function calibrationPass(quick: boolean): Promise<Pass> {
+/** `quick`: fewer sizes and rounds. The process does not outlive this one; null where it took longer than `most_s`. */
+export function calibrationPass(quick: boolean): Promise<Pass>;
+export function calibrationPass(quick: boolean, most_s: number): Promise<Pass | null>;
+export function calibrationPass(quick: boolean, most_s = Number.POSITIVE_INFINITY): Promise<Pass | null> {
   const args = ['--die-with-parent', ...(quick ? ['--quick'] : [])];
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -22,6 +24,13 @@ export function calibrationPass(quick: boolean): Promise<Pass> {
       child.kill('SIGKILL');
     };
     process.once('exit', stop);
+    let late = false;
+    const timer = Number.isFinite(most_s)
+      ? setTimeout(() => {
+          late = true;
+          stop();
+        }, most_s * 1000)
+      : undefined;
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
@@ -32,7 +41,9 @@ export function calibrationPass(quick: boolean): Promise<Pass> {
     child.once('error', reject);
     child.once('close', (code, signal) => {
       process.off('exit', stop);
-      if (code === 0) resolve(JSON.parse(stdout) as Pass);
+      clearTimeout(timer);
+      if (late) resolve(null);
+      else if (code === 0) resolve(JSON.parse(stdout) as Pass);
       else reject(new CheckFailed(`hak-calibrate ended with ${code ?? signal}: ${stderr.trim() || 'it said nothing'}`));
     });
   });

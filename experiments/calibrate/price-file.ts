@@ -47,6 +47,8 @@ export interface PriceDocument {
   readonly curves: { readonly [name in CurveName]?: readonly PointRow[] };
   /** Null on one CPU. */
   readonly contention: { readonly [call: string]: readonly Contended[] } | null;
+  /** What a release takes longer beside another thread of the process; null on one CPU. */
+  readonly shootdown: Priced | null;
   readonly library: { readonly [call: string]: readonly PointRow[] };
   readonly clock: { readonly [clock: string]: Priced };
   readonly left_out: { readonly cold_huge_faults: number; readonly fallen_back_huge_faults: number };
@@ -131,6 +133,7 @@ type Taken = Pick<PriceDocument, 'name' | 'prices' | 'machine'> & {
   readonly curves: { readonly [name in CurveName]?: readonly PointRow[] | undefined };
   readonly library?: PriceDocument['library'] | undefined;
   readonly contention?: Contentions | null | undefined;
+  readonly shootdown?: Pick<Priced, 'ns'> | null | undefined;
 };
 interface Contentions {
   readonly [call: string]: readonly Pick<Contended, 'pages' | 'beside_adds'>[];
@@ -138,9 +141,11 @@ interface Contentions {
 
 /** `text` is what the document was read from, or would be written as: what its hash is over. */
 export function priceList(document: Taken, text: string): PriceList {
-  const { name, prices, machine, curves, library, contention } = document;
+  const { name, prices, machine, curves, library } = document;
   const points = (curve: CurveName): PriceCurve | undefined =>
-    curves[curve]?.map(([x, ns, low, high]) => ({ x, ns, low, high }));
+    curves[curve]?.map(([x, ns, low, high]) => ({ x, ns, low, high })) ??
+    // Files are older than this curve.
+    (curve === 'fresh_fault_ns' ? points('fault_ns') : undefined);
   const flat_curves = curveFrom(prices);
   return {
     name,
@@ -153,7 +158,7 @@ export function priceList(document: Taken, text: string): PriceList {
       curve_names.map((curve) => [curve, points(curve) ?? flat_curves[curve]]),
     ) as unknown as PriceCurves,
     library: library === undefined ? null : libraryPrices(library),
-    shootdown_ns: contention === undefined || contention === null ? null : shootdownOf(contention),
+    shootdown_ns: shootdownOf(document),
   };
 }
 
@@ -175,7 +180,10 @@ function libraryPrices(library: PriceDocument['library']): LibraryPrices | null 
 /** Of larger regions the difference is lost in their pages. */
 const shootdown_pages_max = 16;
 
-function shootdownOf(contention: Contentions): number | null {
+function shootdownOf({ shootdown, contention }: Pick<Taken, 'shootdown' | 'contention'>): number | null {
+  if (shootdown !== undefined && shootdown !== null) return Math.max(0, shootdown.ns);
+  // Files are older than the figure.
+  if (contention === undefined || contention === null) return null;
   const calls = ['dontneed_ns', 'munmap_ns'].flatMap((call) => contention[call] ?? []);
   const adds = calls.filter(({ pages }) => pages <= shootdown_pages_max).map(({ beside_adds }) => beside_adds.ns);
   return adds.length === 0 ? null : Math.max(0, Math.round(median(adds)!));
@@ -225,6 +233,7 @@ async function priceSchemas(path: string) {
     curves: z.object(Object.fromEntries(curve_names.map((name) => [name, curve])) as Record<CurveName, typeof curve>),
     library: z.record(z.string(), points).optional(),
     contention: z.record(z.string(), contended).nullish(),
+    shootdown: difference.nullish(),
   });
   return { flat, whole };
 }

@@ -60,8 +60,8 @@ export const accuracy: Study = {
     'sqlite and threads are replayed whole and still take only some milliseconds; of other samples it is the first part.',
     'The interval is of prices alone: all low or all high. Errors of the model and of the measured medians are in none.',
     'One seed of each scenario.',
-    'In the recorded mode of threads the replayer waits for its turn by spinning and by futex, which is CPU time there; the layer ' +
-      'has a waiting thread do nothing. On the threads sample, whose events take tens of ns, that is nearly all.',
+    'In the recorded mode of threads the CPU time that the replayer waits for its turn or wakes others is left out; wall time has it. ' +
+      'What lines cost that go from one processor to the other has no price.',
     'Made after figures were seen: a quick run (json and mir) showed releases of 64 pages priced by a line from 33 to 512; the full ' +
       'study calibrates fully, and quick calibrations got points at 34 and 64. After the first full run: the second tau, and ties ' +
       'in the regret. No price, curve or rule of the model was changed after that run.',

@@ -20,6 +20,8 @@ hak_watch hak_watch_start(void);
 double hak_watch_ns(hak_watch watch);
 int64_t hak_wall_ns(void);
 void hak_measure_clocks(void);
+/* Longer under way than a pass should take in all: what takes longest is left to others. */
+bool hak_is_late(void);
 
 /*
  * Rounds of one measurement. Machines differ tenfold in what a fault takes: so many as `seconds` allow, between 1 and
@@ -40,9 +42,15 @@ typedef struct {
 void hak_samples_add(hak_samples *samples, double ns);
 /* Of all but the first, where there are others. Sorts them. NaN of none. */
 double hak_samples_median(hak_samples *samples);
+/*
+ * The same samples' mean, without those far out: a program pays for interrupts and for caches that others emptied, too, which
+ * the median of short measurements never sees. `count` at least 1.
+ */
+double hak_samples_mean(hak_samples *samples);
 /* A figure to print; `ns` NaN is left out. The names must outlive the process's work. */
 void hak_report(const char *group, const char *name, const char *variant, long at, double ns);
 void hak_report_median(const char *group, const char *name, const char *variant, long at, hak_samples *samples);
+void hak_report_mean(const char *group, const char *name, const char *variant, long at, hak_samples *samples);
 void hak_print_report(void);
 
 /* memory.c: `pages` of anonymous memory. Ends the process where there is none. */
@@ -60,6 +68,8 @@ long hak_pages_to_spare(void);
 /* calls.c, faults.c, huge.c, contention.c, library.c: a part of the prices each. */
 void hak_measure_calls(void);
 void hak_measure_faults(void);
+/* In a process made for it: prints what first touches took, for the first so many sizes. */
+void hak_touch_fresh(int sizes);
 /* False where the kernel makes no huge pages; the counts are of faults in cold guest memory, and of those that got none. */
 bool hak_measure_huge(long *cold, long *fallen_back);
 /* False where there is one CPU. */

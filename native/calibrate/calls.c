@@ -64,12 +64,12 @@ static void measure_regions(hak_rounds rounds) {
     write_all();
     hak_samples_add(&unmap_page, (unmap_all(touched_count) - unmap_call_ns) / pages);
   }
-  hak_report_median("curve", "mmap_ns", "", region_pages, &map);
-  hak_report_median("curve", "munmap_ns", "", region_pages, &unmap);
-  hak_report_median("curve", "madvise_ns", "", region_pages, &advise);
-  hak_report_median("curve", "release_page_ns", "", region_pages, &release);
-  hak_report_median("curve", "lazy_free_page_ns", "", region_pages, &lazy);
-  hak_report_median("curve", "munmap_page_ns", "", region_pages, &unmap_page);
+  hak_report_mean("curve", "mmap_ns", "", region_pages, &map);
+  hak_report_mean("curve", "munmap_ns", "", region_pages, &unmap);
+  hak_report_mean("curve", "madvise_ns", "", region_pages, &advise);
+  hak_report_mean("curve", "release_page_ns", "", region_pages, &release);
+  hak_report_mean("curve", "lazy_free_page_ns", "", region_pages, &lazy);
+  hak_report_mean("curve", "munmap_page_ns", "", region_pages, &unmap_page);
 }
 
 /* realloc of a large block, all of it touched: it moves where something lies behind it, and grows where nothing does. */
@@ -98,8 +98,8 @@ static void measure_mremap(hak_rounds rounds) {
     hak_samples_add(&moves, move_ns);
     hak_samples_add(&grows, grow_ns);
   }
-  hak_report_median("curve", "mremap_move_ns", "", region_pages, &moves);
-  hak_report_median("curve", "mremap_grow_ns", "", region_pages, &grows);
+  hak_report_mean("curve", "mremap_move_ns", "", region_pages, &moves);
+  hak_report_mean("curve", "mremap_grow_ns", "", region_pages, &grows);
 }
 
 /* Nanoseconds a call. */
@@ -129,10 +129,10 @@ static void measure_heap_growth(hak_rounds rounds) {
     hak_samples_add(&open, hak_watch_ns(watch) / untouched_count);
     hak_unmap(reserved, region_pages * untouched_count);
   }
-  hak_report_median("curve", "brk_grow_ns", "", region_pages, &brk_grow);
-  hak_report_median("curve", "brk_shrink_ns", "", region_pages, &brk_shrink);
-  hak_report_median("curve", "brk_page_ns", "", region_pages, &brk_page);
-  hak_report_median("curve", "mprotect_grow_ns", "", region_pages, &open);
+  hak_report_mean("curve", "brk_grow_ns", "", region_pages, &brk_grow);
+  hak_report_mean("curve", "brk_shrink_ns", "", region_pages, &brk_shrink);
+  hak_report_mean("curve", "brk_page_ns", "", region_pages, &brk_page);
+  hak_report_mean("curve", "mprotect_grow_ns", "", region_pages, &open);
 }
 
 /* One call about many ranges, none of them touched: what the call takes before any page is released. */
@@ -154,7 +154,7 @@ static void measure_vectored(void) {
         works = works && syscall(SYS_process_madvise, self, ranges, counts[which], MADV_DONTNEED, 0) > 0;
       if (works) hak_samples_add(&samples, hak_watch_ns(watch) / CALLS);
     }
-    hak_report_median("curve", "process_madvise_ns", "", counts[which], &samples);
+    hak_report_mean("curve", "process_madvise_ns", "", counts[which], &samples);
   }
   unmap_all(REGIONS_MAX);
   close(self);

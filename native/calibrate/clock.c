@@ -5,7 +5,10 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LATE_S = 12, LATE_QUICK_S = 5 };
+
 static double read_ns;
+static int64_t begun_ns;
 
 static int64_t now_ns(clockid_t clock) {
   struct timespec now;
@@ -21,7 +24,12 @@ double hak_watch_ns(hak_watch watch) {
   return (double)(now_ns(CLOCK_THREAD_CPUTIME_ID) - watch.from_ns) - read_ns;
 }
 
+bool hak_is_late(void) {
+  return hak_wall_ns() - begun_ns > (int64_t)(hak_quick ? LATE_QUICK_S : LATE_S) * 1000000000;
+}
+
 void hak_clock_init(void) {
+  begun_ns = hak_wall_ns();
   hak_samples samples = {.count = 0};
   for (int round = 0; round < HAK_SAMPLES_MAX; round += 1) hak_samples_add(&samples, hak_watch_ns(hak_watch_start()));
   read_ns = hak_samples_median(&samples);

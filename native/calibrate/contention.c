@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 enum { REGIONS_MAX = 16, ROUND_PAGES = 512 };
+/* Beyond 33 pages the kernel flushes as a whole, which is what can be told from the answer of another CPU. */
+enum { SPREAD_PAGES = 64 };
 
 enum { MMAP, FAULT, DONTNEED, MUNMAP, STEPS };
 static const char *const step_names[STEPS] = {"mmap", "fault", "dontneed", "munmap"};
@@ -112,6 +114,40 @@ static void measure_size(hak_rounds rounds) {
   }
 }
 
+/* A release of two pages that lie far apart. Nanoseconds a call. */
+static double release_spread(char *const regions[REGIONS_MAX]) {
+  const long last = SPREAD_PAGES - 1;
+  for (int at = 0; at < REGIONS_MAX; at += 1) {
+    hak_write(regions[at], 1);
+    hak_write(regions[at] + last * HAK_PAGE_BYTES, 1);
+  }
+  const hak_watch watch = hak_watch_start();
+  for (int at = 0; at < REGIONS_MAX; at += 1) hak_advise(regions[at], SPREAD_PAGES, MADV_DONTNEED);
+  return hak_watch_ns(watch) / REGIONS_MAX;
+}
+
+static double released_beside(int process, int thread, char *const regions[REGIONS_MAX]) {
+  ask(PROCESS, process);
+  ask(THREAD, thread);
+  release_spread(regions);
+  return release_spread(regions);
+}
+
+/* Pairs, each of the same moment: what both halves of one share drops out of their difference. */
+static void measure_shootdown(hak_rounds rounds) {
+  static hak_samples adds;
+  adds.count = 0;
+  char *regions[REGIONS_MAX];
+  for (int at = 0; at < REGIONS_MAX; at += 1) regions[at] = hak_map(SPREAD_PAGES);
+  while (hak_next_round(&rounds)) {
+    const double without_ns = released_beside(COMPUTE, REST, regions);
+    hak_samples_add(&adds, released_beside(REST, COMPUTE, regions) - without_ns);
+  }
+  for (int at = 0; at < REGIONS_MAX; at += 1) hak_unmap(regions[at], SPREAD_PAGES);
+  ask(THREAD, REST);
+  hak_report_median("shootdown", "beside_adds_ns", "", SPREAD_PAGES, &adds);
+}
+
 /* Two CPUs that this process may run on; false where there is one. */
 static bool two_cpus(cpu_set_t *mine, cpu_set_t *others) {
   cpu_set_t allowed;
@@ -153,6 +189,7 @@ bool hak_measure_contention(void) {
     regions_count = regions > REGIONS_MAX ? REGIONS_MAX : (int)regions;
     measure_size(hak_rounds_of(21, hak_quick ? 0.12 : 0.25));
   }
+  if (started) measure_shootdown(hak_rounds_of(HAK_SAMPLES_MAX, hak_quick ? 0.2 : 0.5));
   sched_setaffinity(0, sizeof before, &before);
   if (started) {
     ask(THREAD, END);

@@ -4,8 +4,11 @@
  */
 #include "calibrate.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Nothing is zeroed where a page comes back or is the zero page: more memory says nothing new and takes long. */
 enum { UNZEROED_PAGES_MAX = 8192, RESIDENT_PAGES_MAX = 16384 };
@@ -37,11 +40,59 @@ static void measure_faults(long pages, hak_rounds rounds) {
     hak_samples_add(&first, first_ns);
     hak_samples_add(&again, again_ns);
   }
-  hak_report_median("curve", "fault_ns", "", pages, &first);
-  hak_report_median("curve", "refault_ns", "", pages, &again);
-  hak_report_median("curve", "lazy_touch_ns", "", pages, &lazy);
-  hak_report_median("curve", "zero_fault_ns", "", pages, &zero);
-  hak_report_median("curve", "zero_write_ns", "", pages, &copied);
+  hak_report_mean("curve", "fault_ns", "", pages, &first);
+  hak_report_mean("curve", "refault_ns", "", pages, &again);
+  hak_report_mean("curve", "lazy_touch_ns", "", pages, &lazy);
+  hak_report_mean("curve", "zero_fault_ns", "", pages, &zero);
+  hak_report_mean("curve", "zero_write_ns", "", pages, &copied);
+}
+
+/* As a heap grows that gives nothing back, page tables and all, in a process that has just begun. */
+static const long fresh_ends[] = {16, 64, 256, 512, 2048, 8192};
+enum { FRESH_ENDS = sizeof fresh_ends / sizeof fresh_ends[0], FRESH_ENDS_QUICK = FRESH_ENDS - 1 };
+
+void hak_touch_fresh(int sizes) {
+  if (sizes < 1 || sizes > FRESH_ENDS) return;
+  char *heap = sbrk(fresh_ends[sizes - 1] * HAK_PAGE_BYTES);
+  if (heap == (char *)-1) return;
+  double ns[FRESH_ENDS];
+  for (int at = 0; at < sizes; at += 1) {
+    const long from = at == 0 ? 0 : fresh_ends[at - 1];
+    ns[at] = write_ns(heap + from * HAK_PAGE_BYTES, fresh_ends[at] - from);
+  }
+  for (int at = 0; at < sizes; at += 1) printf("%.3f\n", ns[at]);
+}
+
+/* What this program prints when it is run anew; false where it cannot be. */
+static bool fresh_process(int sizes, double ns[FRESH_ENDS]) {
+  int ends[2];
+  if (pipe(ends) != 0) return false;
+  const pid_t child = fork();
+  if (child == 0) {
+    const char name[] = {(char)('0' + sizes), '\0'};
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    execl("/proc/self/exe", "hak-calibrate", "--die-with-parent", "--touch-fresh", name, (char *)NULL);
+    _exit(1);
+  }
+  close(ends[1]);
+  FILE *said = fdopen(ends[0], "r");
+  int got = 0;
+  while (said != NULL && got < sizes && fscanf(said, "%lf", &ns[got]) == 1) got += 1;
+  if (said != NULL) fclose(said);
+  if (child > 0) waitpid(child, NULL, 0);
+  return got == sizes;
+}
+
+static void measure_fresh(hak_rounds rounds) {
+  hak_samples fresh[FRESH_ENDS];
+  for (int at = 0; at < FRESH_ENDS; at += 1) fresh[at].count = 0;
+  const int sizes = hak_quick ? FRESH_ENDS_QUICK : FRESH_ENDS;
+  double ns[FRESH_ENDS];
+  while (hak_next_round(&rounds) && fresh_process(sizes, ns))
+    for (int at = 0; at < sizes; at += 1) hak_samples_add(&fresh[at], ns[at]);
+  for (int at = 0; at < sizes; at += 1) hak_report_mean("curve", "fresh_fault_ns", "", fresh_ends[at], &fresh[at]);
 }
 
 static void measure_resident(long pages, hak_rounds rounds) {
@@ -73,19 +124,20 @@ static void measure_resident(long pages, hak_rounds rounds) {
   }
   hak_unmap(memory, pages);
   hak_unmap(other, pages);
-  hak_report_median("curve", "resident_touch_ns", "", pages, &touches);
-  hak_report_median("curve", "fill_page_ns", "", pages, &fills);
-  hak_report_median("curve", "copy_page_ns", "", pages, &copies);
+  hak_report_mean("curve", "resident_touch_ns", "", pages, &touches);
+  hak_report_mean("curve", "fill_page_ns", "", pages, &fills);
+  hak_report_mean("curve", "copy_page_ns", "", pages, &copies);
 }
 
 void hak_measure_faults(void) {
+  if (fresh_ends[FRESH_ENDS - 1] <= hak_pages_to_spare()) measure_fresh(hak_rounds_of(15, hak_quick ? 0.3 : 0.8));
   static const long all[] = {16, 64, 256, 512, 2048, 8192, 16384, 65536};
   static const long some[] = {16, 512, 8192};
   const long *const sizes = hak_quick ? some : all;
   const int count = hak_quick ? sizeof some / sizeof some[0] : sizeof all / sizeof all[0];
   for (int at = 0; at < count; at += 1) {
     const long pages = sizes[at];
-    if (pages > hak_pages_to_spare()) continue;
+    if (pages > hak_pages_to_spare() || (pages > UNZEROED_PAGES_MAX && hak_is_late())) continue;
     measure_faults(pages, hak_rounds_of(64, hak_quick ? 0.15 : 0.25));
     if (pages <= RESIDENT_PAGES_MAX) measure_resident(pages, hak_rounds_of(9, 0.05));
   }

@@ -79,8 +79,8 @@ static void measure_advice(long pages, hak_rounds rounds) {
     hak_samples_add(&to_small, small_ns);
   }
   for (int at = 0; at < CALLS; at += 1) hak_unmap(memory[at], pages);
-  hak_report_median("curve", "advise_huge_ns", "", pages, &to_huge);
-  hak_report_median("curve", "advise_small_ns", "", pages, &to_small);
+  hak_report_mean("curve", "advise_huge_ns", "", pages, &to_huge);
+  hak_report_mean("curve", "advise_small_ns", "", pages, &to_small);
 }
 
 static bool makes_huge_pages(void) {
@@ -111,10 +111,10 @@ bool hak_measure_huge(long *cold, long *fallen_back) {
     leave_out_cold(&of);
     *cold += of.cold;
     *fallen_back += of.fallen_back;
-    hak_report_median("curve", "huge_fault_ns", "", pages, &of.faults);
-    hak_report_median("curve", "release_huge_ns", "", pages, &of.releases);
-    hak_report_median("curve", "lazy_free_huge_ns", "", pages, &of.lazy);
-    hak_report_median("curve", "munmap_huge_ns", "", pages, &of.unmaps);
+    hak_report_mean("curve", "huge_fault_ns", "", pages, &of.faults);
+    hak_report_mean("curve", "release_huge_ns", "", pages, &of.releases);
+    hak_report_mean("curve", "lazy_free_huge_ns", "", pages, &of.lazy);
+    hak_report_mean("curve", "munmap_huge_ns", "", pages, &of.unmaps);
     measure_advice(pages, hak_rounds_of(9, 0.02));
   }
   return true;

@@ -22,7 +22,7 @@ static void measure_cached(size_t bytes, hak_rounds rounds) {
     for (int pair = 0; pair < PAIRS; pair += 1) free(kept(malloc(bytes)));
     hak_samples_add(&samples, hak_watch_ns(watch) / PAIRS);
   }
-  hak_report_median("library", "cached_pair_ns", "", (long)bytes, &samples);
+  hak_report_mean("library", "cached_pair_ns", "", (long)bytes, &samples);
 }
 
 /* More blocks than the cache holds, each with a neighbour that stays: from bins, without joining. */
@@ -42,7 +42,7 @@ static void measure_bins(size_t bytes, hak_rounds rounds) {
     free(blocks[at]);
     free(between[at]);
   }
-  hak_report_median("library", "bin_pair_ns", "", (long)bytes, &samples);
+  hak_report_mean("library", "bin_pair_ns", "", (long)bytes, &samples);
 }
 
 /* Blocks of 60 to 68 KiB, freed every other one first: neighbours join, and are split again. */
@@ -62,8 +62,8 @@ static void measure_joining(hak_rounds rounds) {
     hak_samples_add(&gives, give_ns);
   }
   free(last);
-  hak_report_median("library", "joined_malloc_ns", "", 64 << 10, &takes);
-  hak_report_median("library", "joined_free_ns", "", 64 << 10, &gives);
+  hak_report_mean("library", "joined_malloc_ns", "", 64 << 10, &takes);
+  hak_report_mean("library", "joined_free_ns", "", 64 << 10, &gives);
 }
 
 /* What calloc does beyond malloc: a page of zeroes written into memory that is there. */
@@ -79,7 +79,7 @@ static void measure_calloc(size_t bytes, hak_rounds rounds) {
     for (int pair = 0; pair < PAIRS; pair += 1) free(kept(calloc(1, bytes)));
     hak_samples_add(&samples, (hak_watch_ns(watch) - plain_ns) / PAIRS / pages);
   }
-  hak_report_median("library", "calloc_page_ns", "", (long)bytes, &samples);
+  hak_report_mean("library", "calloc_page_ns", "", (long)bytes, &samples);
 }
 
 void hak_measure_library(void) {

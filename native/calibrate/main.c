@@ -6,12 +6,15 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 bool hak_quick;
+/* Small pages are to be small where huge ones are made unasked, too. */
+static void small_pages(bool wanted) { prctl(PR_SET_THP_DISABLE, wanted, 0, 0, 0); }
 
 static double seconds_of(const struct rusage *usage) {
   return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
@@ -26,20 +29,24 @@ int main(int count, char **arguments) {
       const pid_t parent = getppid();
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (getppid() != parent || parent == 1) return 1;
+    } else if (strcmp(arguments[at], "--touch-fresh") == 0 && at + 1 < count) {
+      small_pages(true);
+      hak_clock_init();
+      hak_touch_fresh(atoi(arguments[at + 1]));
+      return 0;
     } else {
       fprintf(stderr, "usage: hak-calibrate [--quick] [--die-with-parent]\n");
       return 2;
     }
   }
-  /* Small pages are to be small where huge ones are made unasked, too. */
-  prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  small_pages(true);
   hak_clock_init();
   hak_warm_guest(65536, hak_quick ? 0.2 : 0.7, false);
   hak_measure_clocks();
   hak_measure_calls();
   hak_measure_faults();
   const bool contends = hak_measure_contention();
-  prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+  small_pages(false);
   long cold = 0, fallen_back = 0;
   const bool huge = hak_measure_huge(&cold, &fallen_back);
   /* Last: it changes how the C library uses the heap. */

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIGURES_MAX = 1024 };
+/* So many times the middle distance from the median: of memory that the host had to make, not of an interrupt. */
+enum { FIGURES_MAX = 1024, FAR_OUT = 16 };
 
 static struct {
   const char *group, *name, *variant;
@@ -23,12 +24,30 @@ static int by_value(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
+static double middle(double *values, int count) {
+  qsort(values, (size_t)count, sizeof values[0], by_value);
+  return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
 double hak_samples_median(hak_samples *samples) {
   if (samples->count == 0) return NAN;
   if (samples->count > 1) samples->ns[0] = samples->ns[--samples->count];
-  const int count = samples->count;
-  qsort(samples->ns, (size_t)count, sizeof samples->ns[0], by_value);
-  return (samples->ns[(count - 1) / 2] + samples->ns[count / 2]) / 2;
+  return middle(samples->ns, samples->count);
+}
+
+double hak_samples_mean(hak_samples *samples) {
+  const double median = hak_samples_median(samples);
+  double distances[HAK_SAMPLES_MAX];
+  for (int at = 0; at < samples->count; at += 1) distances[at] = fabs(samples->ns[at] - median);
+  const double most = FAR_OUT * middle(distances, samples->count);
+  double sum = 0;
+  int kept = 0;
+  for (int at = 0; at < samples->count; at += 1)
+    if (fabs(samples->ns[at] - median) <= most) {
+      sum += samples->ns[at];
+      kept += 1;
+    }
+  return kept == 0 ? median : sum / kept;
 }
 
 void hak_report(const char *group, const char *name, const char *variant, long at, double ns) {
@@ -44,6 +63,10 @@ void hak_report(const char *group, const char *name, const char *variant, long a
 
 void hak_report_median(const char *group, const char *name, const char *variant, long at, hak_samples *samples) {
   hak_report(group, name, variant, at, hak_samples_median(samples));
+}
+
+void hak_report_mean(const char *group, const char *name, const char *variant, long at, hak_samples *samples) {
+  if (samples->count > 0) hak_report(group, name, variant, at, hak_samples_mean(samples));
 }
 
 void hak_print_report(void) {

@@ -128,17 +128,19 @@ static int64_t read_clock(clockid_t clock) {
 
 int64_t monotonic_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 
+int64_t thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+
 /* The thread's own clock is read nearest to the events: of the two it is the one that is reported. */
 hak_clocks clocks_begin(void) {
   hak_clocks now;
   now.wall_ns = monotonic_ns();
-  now.cpu_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
+  now.cpu_ns = thread_cpu_ns();
   return now;
 }
 
 hak_clocks clocks_end(void) {
   hak_clocks now;
-  now.cpu_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
+  now.cpu_ns = thread_cpu_ns();
   now.wall_ns = monotonic_ns();
   return now;
 }

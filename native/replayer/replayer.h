@@ -80,6 +80,7 @@ hak_clocks clocks_begin(void);
 hak_clocks clocks_end(void);
 /* What a begin and an end with nothing between them come to. */
 hak_clocks clocks_cost(void);
+int64_t thread_cpu_ns(void);
 int64_t monotonic_ns(void);
 
 /* service.c: who serves the calls, and what it says of itself. */

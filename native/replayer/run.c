@@ -18,6 +18,7 @@
 #include "replayer.h"
 
 enum { STACK_BYTES = 256 << 10, STACK_BYTES_OF_MANY = 64 << 10, MANY_THREADS = 64, SPINS = 64 };
+static const uint32_t SOMEONE_WAITS = (uint32_t)1 << 31;
 /* A huge fault takes some 100 us; where the host of a virtual machine has to find the memory first, many times that. */
 enum { SLOW_TOUCH_NS = 2000000 };
 
@@ -27,6 +28,8 @@ typedef struct {
   /* The stretch it may run now, plus one. */
   _Atomic uint32_t baton;
   int64_t faults_at_start, faults, cpu_ns, wall_ns;
+  /* Of its CPU time: waiting for another's event and waking who waits, which is the replay's doing and not the trace's. */
+  int64_t waiting_ns;
   int64_t samples, resident_sum_bytes, resident_most_bytes;
   int64_t preemptions, slow_touches;
   int64_t served_events, unserved_event;
@@ -39,10 +42,13 @@ static const hak_events *trace;
 static worker *workers;
 static void **block_of;
 static uint64_t *size_of;
+/* Events of an object that are done; SOMEONE_WAITS beside it while a thread sleeps until one more is. */
 static _Atomic uint32_t *turn_of;
+/* What SPINS of them take. */
+static int64_t spins_ns;
 static hak_round *round_now;
 static bool first_round;
-static _Atomic uint32_t begun, opened, ready, done, waiting;
+static _Atomic uint32_t begun, opened, ready, done;
 /* Of the log: faults of the stretches before, whichever thread ran them. */
 static int64_t faults_logged;
 
@@ -165,20 +171,60 @@ static void log_event(int64_t index, const hak_event *event, void *block, int64_
   entry[2] = (size_field & 2 ? LOG_MMAPPED : 0) | (size_field & 4 ? LOG_OTHER_ARENA : 0);
 }
 
-/* The event that made what this one needs may be another thread's. */
-static void wait_for_turn(uint32_t object, uint32_t turn) {
-  for (int spin = 0; spin < SPINS; spin += 1) {
-    if (atomic_load_explicit(&turn_of[object], memory_order_acquire) == turn) return;
-    __builtin_ia32_pause();
-  }
-  atomic_fetch_add(&waiting, 1);
-  wait_until(&turn_of[object], turn);
-  atomic_fetch_sub(&waiting, 1);
+static bool has_turn(uint32_t object, uint32_t turn) {
+  return (atomic_load_explicit(&turn_of[object], memory_order_acquire) & ~SOMEONE_WAITS) == turn;
 }
 
-static void give_turn(uint32_t object, uint32_t turn) {
-  atomic_store(&turn_of[object], turn);
-  if (atomic_load(&waiting) > 0) futex_wake(&turn_of[object], INT32_MAX);
+static void spin_until(uint32_t object, uint32_t turn, int *spins) {
+  while (*spins < SPINS && !has_turn(object, turn)) {
+    __builtin_ia32_pause();
+    *spins += 1;
+  }
+}
+
+/* What lay between two readings, and what the two themselves took. */
+static void leave_out(worker *self, int64_t from_ns) {
+  self->waiting_ns += thread_cpu_ns() - from_ns + run->clock_cost.cpu_ns;
+}
+
+static void sleep_until(worker *self, uint32_t object, uint32_t turn) {
+  const int64_t from_ns = thread_cpu_ns();
+  for (;;) {
+    const uint32_t found = atomic_fetch_or(&turn_of[object], SOMEONE_WAITS);
+    if ((found & ~SOMEONE_WAITS) == turn) break;
+    futex_wait(&turn_of[object], found | SOMEONE_WAITS);
+  }
+  leave_out(self, from_ns);
+}
+
+/* The event that made what this one needs may be another thread's. Spinning is shorter than reading a clock: it is counted. */
+static inline void wait_for_turn(worker *self, uint32_t object, uint32_t turn) {
+  if (has_turn(object, turn)) return;
+  int spins = 0;
+  spin_until(object, turn, &spins);
+  self->waiting_ns += spins * spins_ns / SPINS;
+  if (spins == SPINS) sleep_until(self, object, turn);
+}
+
+static inline void give_turn(worker *self, uint32_t object, uint32_t turn) {
+  if ((atomic_exchange(&turn_of[object], turn) & SOMEONE_WAITS) == 0) return;
+  const int64_t from_ns = thread_cpu_ns();
+  futex_wake(&turn_of[object], INT32_MAX);
+  leave_out(self, from_ns);
+}
+
+/* The least of some: every one of them may have been interrupted. */
+static int64_t cost_of_spins(void) {
+  enum { TIMES = 101 };
+  int64_t least_ns = INT64_MAX;
+  for (int time = 0; time < TIMES; time += 1) {
+    int spins = 0;
+    const int64_t from_ns = thread_cpu_ns();
+    spin_until(0, 1, &spins);
+    const int64_t ns = thread_cpu_ns() - from_ns - run->clock_cost.cpu_ns;
+    if (ns < least_ns) least_ns = ns;
+  }
+  return least_ns > 0 ? least_ns : 0;
 }
 
 static inline __attribute__((always_inline)) void run_events(worker *self, int64_t from, int64_t to, bool checks, bool logs,
@@ -187,7 +233,7 @@ static inline __attribute__((always_inline)) void run_events(worker *self, int64
   for (int64_t index = from; index < to; index += 1) {
     const hak_event *event = &trace->event[index];
     const uint32_t object = event->object;
-    if (waits) wait_for_turn(object, event->turn);
+    if (waits) wait_for_turn(self, object, event->turn);
     void *block = block_of[object];
     if (event->op == HAK_OP_FREE) {
       if (checks) check_before_free(self, index, object, block);
@@ -206,7 +252,7 @@ static inline __attribute__((always_inline)) void run_events(worker *self, int64
       touch(self, block, event);
     }
     if (logs) log_event(index, event, block, &faults);
-    if (waits) give_turn(object, event->turn + 1);
+    if (waits) give_turn(self, object, event->turn + 1);
   }
 }
 
@@ -250,7 +296,8 @@ static void run_stretch(worker *self, const event_stretch *stretch) {
     else
       run_bare(self, from, to);
     const hak_clocks end = clocks_end();
-    self->cpu_ns += end.cpu_ns - begin.cpu_ns - run->clock_cost.cpu_ns;
+    self->cpu_ns += end.cpu_ns - begin.cpu_ns - run->clock_cost.cpu_ns - self->waiting_ns;
+    self->waiting_ns = 0;
     self->wall_ns += end.wall_ns - begin.wall_ns - run->clock_cost.wall_ns;
     if (samples) sample(self);
     from = to;
@@ -339,6 +386,10 @@ static void free_leftovers(void) {
   }
 }
 
+static void await(_Atomic uint32_t *count, uint32_t wanted) {
+  for (uint32_t found; (found = atomic_load(count)) < wanted;) futex_wait(count, found);
+}
+
 static void run_round(uint32_t number, int64_t books_at_start) {
   const uint32_t others = (uint32_t)trace->threads - 1;
   first_round = number == 1;
@@ -350,11 +401,11 @@ static void run_round(uint32_t number, int64_t books_at_start) {
   resident_peak_reset();
   round_now->resident_start_bytes = resident_bytes() - run->baseline_resident_bytes;
   if (others > 0) set_and_wake(&begun, number);
-  for (uint32_t found; (found = atomic_load(&ready)) < others;) futex_wait(&ready, found);
+  await(&ready, others);
   const syscall_counts before = syscalls_so_far();
   if (others > 0) set_and_wake(&opened, number);
   run_worker(&workers[0]);
-  for (uint32_t found; (found = atomic_load(&done)) < others;) futex_wait(&done, found);
+  await(&done, others);
   round_now->syscalls = syscalls_so_far();
   for (int kind = 0; kind < SYSCALL_KINDS; kind += 1) round_now->syscalls.count[kind] -= before.count[kind];
   add_up(round_now);
@@ -371,6 +422,7 @@ void run_all(hak_run *the_run) {
   for (int64_t at = 0; at < trace->threads; at += 1) workers[at].index = at;
   start_threads();
   run->clock_cost = clocks_cost();
+  spins_ns = cost_of_spins();
   prefault_libraries();
   prefault_stack();
   close_holes();

@@ -83,9 +83,11 @@ export class Costs {
     if (huge_page !== null && huge_pages > 0) this.pages_ns += huge_pages * priceAt(huge_page, about_pages);
   }
 
-  /** First touches while so many pages are resident. */
-  faults(count: number, resident_pages: number): number {
-    return count === 0 ? 0 : count * priceAt(this.curves.fault_ns, resident_pages);
+  /** First touches while so many pages are resident, `again` of them of pages that were given back before. */
+  faults(count: number, again: number, resident_pages: number): number {
+    const fresh = count - again;
+    const again_ns = again === 0 ? 0 : again * priceAt(this.curves.fault_ns, resident_pages);
+    return fresh === 0 ? again_ns : again_ns + fresh * priceAt(this.curves.fresh_fault_ns, resident_pages);
   }
 
   zeroFaults(count: number, resident_pages: number): number {

@@ -75,6 +75,8 @@ export class Machine {
   /** By slot: when the last event on it ended. */
   private slot_ns = new Float64Array(1024);
   private background_ns = 0;
+  /** Small pages that the kernel has back, and that nobody has touched since. */
+  private given_back_pages = 0;
   /** Of the event at hand. */
   private at_ns = 0;
 
@@ -241,6 +243,7 @@ export class Machine {
     costs.priceCall(meter, at);
     const { call_ns, pages_ns } = costs;
     spent[first_call + kind] += call_ns + pages_ns;
+    if (gives_back[kind] === 1) this.given_back_pages += meter.pages[at];
     if (this.threads < 2) {
       this.at_ns += call_ns + pages_ns;
       return;
@@ -273,7 +276,10 @@ export class Machine {
     const { costs, spent } = this;
     const { faults, zero_faults, huge_faults } = meter;
     if (faults + zero_faults + huge_faults === 0) return 0;
-    const small_ns = costs.faults(faults, resident_pages);
+    // The kernel gives out first what came back last.
+    const again = Math.min(faults, this.given_back_pages);
+    this.given_back_pages -= again;
+    const small_ns = costs.faults(faults, again, resident_pages);
     const zero_ns = costs.zeroFaults(zero_faults, resident_pages);
     const huge_ns = costs.hugeFaults(huge_faults, resident_pages);
     const all_ns = small_ns + zero_ns + huge_ns;
@@ -360,6 +366,11 @@ const interrupting: readonly (keyof typeof call)[] = [
   'mremap_shrink',
 ];
 const interrupts = Uint8Array.from(call_names, (name) => (interrupting.includes(name) ? 1 : 0));
+
+/** Of them, those that the kernel has its pages of at once. */
+const gives_back = Uint8Array.from(call_names, (name, kind) =>
+  interrupts[kind] === 1 && name !== 'mremap' && name !== 'free' ? 1 : 0,
+);
 
 function widened<T extends Float64Array>(from: T, to: T): T {
   to.set(from);

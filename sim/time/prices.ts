@@ -5,8 +5,8 @@
 import type { PriceName, Prices } from '../spec.ts';
 
 interface CurveInfo {
-  /** What `x` counts: pages that one call is about, ranges of one call, or pages of memory that is used over and over. */
-  readonly by: 'pages of the call' | 'ranges of the call' | 'pages cycled';
+  /** What `x` counts: pages or ranges that one call is about, pages of memory used over and over, or resident by then. */
+  readonly by: 'pages of the call' | 'ranges of the call' | 'pages cycled' | 'pages resident';
   readonly of: 'call' | 'page' | 'huge page';
   /** The flat price that stands for it; null where flat prices have it cost nothing. */
   readonly flat: PriceName | null;
@@ -45,6 +45,7 @@ const table = {
   brk_page_ns: released('release_page_ns', 'a touched page in a brk that shrinks'),
   lazy_free_page_ns: released('lazy_free_page_ns', 'a touched page in MADV_FREE'),
   fault_ns: cycled('fault_ns', 'first write to a page'),
+  fresh_fault_ns: { by: 'pages resident', of: 'page', flat: 'fault_ns', says: 'the same where nothing was given back' },
   refault_ns: cycled('fault_ns', 'first write after MADV_DONTNEED'),
   zero_fault_ns: cycled('zero_fault_ns', 'first read of a page'),
   zero_write_ns: cycled('fault_ns', 'first write after that'),
