@@ -108,7 +108,7 @@ export class Machine {
     return this.known.reduce((sum, thread) => sum + this.clock_ns[thread] - this.born_ns[thread], this.background_ns);
   }
 
-  /** The thread thinks, then asks: an event that does nothing but a little of the library's work, while there is one thread. */
+  /** A quiet event while there is one thread: it thinks, then asks, and waits for nobody. */
   stepAlone(thread: number, recorded_ns: number, library_ns: number): void {
     const think_ns = this.thinkOf(thread, recorded_ns);
     this.clock_ns[thread] += think_ns + library_ns;
@@ -135,12 +135,13 @@ export class Machine {
     this.leave(thread, object);
   }
 
-  /** An event that does nothing but a little of the library's work, beside other threads, and takes no lock. */
-  step(thread: number, recorded_ns: number, object: number, library_ns: number): void {
+  /** A quiet event, under the lock of an arena or, where that is -1, of none. */
+  step(thread: number, recorded_ns: number, object: number, arena: number, library_ns: number): void {
     this.arrive(thread, recorded_ns, object);
     const from_ns = this.at_ns;
-    this.spent[cause.library] += library_ns;
-    this.occupy(library_ns);
+    const lock = this.lockOf(arena);
+    const held_from_ns = this.work(lock, library_ns, 0);
+    lock?.hold(from_ns, held_from_ns, this.at_ns, true);
     this.latency_ns = this.at_ns - from_ns;
     this.fault_ns = 0;
     this.wait_ns = this.latency_ns - library_ns;
@@ -213,20 +214,25 @@ export class Machine {
     const copy_ns = costs.copy(meter.copied_bytes);
     const clear_ns = costs.clear(meter.cleared_bytes);
     const reclaim_ns = meter.reclaimed_pages * this.setup.reclaim_page_ns;
-    const arena = meter.arena >= 0 && this.threads > 1 ? this.arenaLock(meter.arena) : null;
-    const asked_ns = this.at_ns;
-    if (arena !== null) this.waitUntil(arena.turnOf(asked_ns, library_ns, true), cause.lock_wait);
-    const held_from_ns = this.at_ns;
-    spent[cause.library] += library_ns;
     spent[cause.copy] += copy_ns;
     spent[cause.clear] += clear_ns;
     spent[cause.reclaim] += reclaim_ns;
-    this.occupy(library_ns + copy_ns + clear_ns + reclaim_ns);
+    const lock = this.lockOf(meter.arena);
+    const held_from_ns = this.work(lock, library_ns, copy_ns + clear_ns + reclaim_ns);
     for (let at = 0; at < meter.calls; at += 1) this.makeCall(thread, meter, at);
-    arena?.hold(asked_ns, held_from_ns, this.at_ns, true);
+    lock?.hold(from_ns, held_from_ns, this.at_ns, true);
     this.fault_ns = this.fault(meter, resident_pages);
     this.latency_ns = this.at_ns - from_ns;
     this.wait_ns = this.waits_ns - waited_ns;
+  }
+
+  /** The library's own work and what it fills, once it has the lock; returns since when it holds that. */
+  private work(lock: Lock | null, library_ns: number, fill_ns: number): number {
+    if (lock !== null) this.waitUntil(lock.turnOf(this.at_ns, library_ns, true), cause.lock_wait);
+    const held_from_ns = this.at_ns;
+    this.spent[cause.library] += library_ns;
+    this.occupy(library_ns + fill_ns);
+    return held_from_ns;
   }
 
   private get waits_ns(): number {
@@ -329,7 +335,9 @@ export class Machine {
     this.threads += 1;
   }
 
-  private arenaLock(arena: number): Lock {
+  /** null where no arena is held, or nobody else is there. */
+  private lockOf(arena: number): Lock | null {
+    if (arena < 0 || this.threads < 2) return null;
     this.arenas[arena] ??= new Lock();
     return this.arenas[arena];
   }

@@ -17,6 +17,27 @@ export interface Footprint {
   readonly huge_pages: number;
 }
 
+/** What it occupied at some moment. */
+export class Snapshot implements Footprint {
+  resident_pages = 0;
+  lazy_pages = 0;
+  huge_pages = 0;
+
+  constructor(of: Footprint) {
+    this.become(of);
+  }
+
+  become({ resident_pages, lazy_pages, huge_pages }: Footprint): void {
+    this.resident_pages = resident_pages;
+    this.lazy_pages = lazy_pages;
+    this.huge_pages = huge_pages;
+  }
+
+  is({ resident_pages, lazy_pages, huge_pages }: Footprint): boolean {
+    return resident_pages === this.resident_pages && lazy_pages === this.lazy_pages && huge_pages === this.huge_pages;
+  }
+}
+
 /** What an allocator does by itself while time passes: purging, decay. */
 export interface Ticking {
   readonly first_ns: number;
