@@ -82,27 +82,28 @@ export class TimeLayer {
   }
 
   /**
-   * The events in [from, to), each of them quiet: by row, what the library took and under which arena's lock. As `feed`
+   * The events in [from, to), each of them quiet: from `from` on, what the library took and under which arena's lock. As `feed`
    * would have it one by one; nearly all events are of this kind, and told together they cost a fraction.
    */
   feedQuiet(chunk: Chunk, from: number, to: number, library_ns: Float64Array, arena: Int32Array): void {
     const { machine, latencies, course } = this;
     const { op: kinds, thread, object, size_bytes, time_ns } = chunk;
     this.events += to - from;
-    for (let row = from; row < to; row += 1) {
-      const kind = kinds[row];
-      const own_ns = library_ns[row];
-      const bytes = this.resize(kind, object[row], size_bytes[row]);
-      if (machine.isOnly(thread[row])) {
-        machine.stepAlone(thread[row], time_ns[row], own_ns);
-        latencies.add(kind, bytes, own_ns);
-      } else {
-        machine.step(thread[row], time_ns[row], object[row], arena[row], own_ns);
+    for (let row = from; row < to; ) {
+      const alone_to = machine.stepAlone(thread, time_ns, library_ns, from, row, to, course.due_ns);
+      const alone = alone_to > row;
+      const until = alone ? alone_to : row + 1;
+      if (!alone) {
+        machine.step(thread[row], time_ns[row], object[row], arena[row - from], library_ns[row - from]);
         this.wait_ns += machine.wait_ns;
-        latencies.add(kind, bytes, machine.latency_ns);
       }
-      if (kind === free) this.free_ns += own_ns;
-      else this.allocate_ns += own_ns;
+      for (; row < until; row += 1) {
+        const kind = kinds[row];
+        const own_ns = library_ns[row - from];
+        const bytes = this.resize(kind, object[row], size_bytes[row]);
+        latencies.add(kind, bytes, alone ? own_ns : machine.latency_ns);
+        this.charge(kind === free, own_ns);
+      }
       if (machine.now_ns >= course.due_ns) course.add(this.point());
     }
   }
@@ -148,11 +149,15 @@ export class TimeLayer {
     };
   }
 
+  private charge(frees: boolean, own_ns: number): void {
+    if (frees) this.free_ns += own_ns;
+    else this.allocate_ns += own_ns;
+  }
+
   private count(frees: boolean, resident_pages: number): void {
     const { latency_ns, fault_ns, wait_ns } = this.machine;
     const own_ns = latency_ns - fault_ns - wait_ns;
-    if (frees) this.free_ns += own_ns;
-    else this.allocate_ns += own_ns;
+    this.charge(frees, own_ns);
     this.fault_ns += fault_ns;
     this.wait_ns += wait_ns;
     if (resident_pages > this.resident_peak_pages) this.resident_peak_pages = resident_pages;

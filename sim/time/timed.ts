@@ -43,6 +43,9 @@ export function timedPeer(chunks: Iterable<Chunk>, makePeer: () => TimedPeer, ti
   return timed(chunks, () => new PeerWork(makePeer(), costs), time);
 }
 
+/** Quiet events that layers are told of at once, at most: what is noted of so many stays in the processor's cache. */
+const stretch_events = 1024;
+
 export function timed(chunks: Iterable<Chunk>, makeWork: () => Work, time: TimeSetup): Timed {
   const run = new TimedRun(makeWork(), time);
   for (const chunk of chunks) run.feed(chunk);
@@ -59,9 +62,9 @@ export class TimedRun {
   /** All of them, and what they see of the process. */
   private readonly layers: readonly TimeLayer[];
   private readonly footprint: Snapshot;
-  /** Of a chunk's quiet events that the layers were not told of yet, by row. */
-  private library_ns = new Float64Array(0);
-  private arena = new Int32Array(0);
+  /** Of a chunk's quiet events that the layers were not told of yet. */
+  private readonly library_ns = new Float64Array(stretch_events);
+  private readonly arena = new Int32Array(stretch_events);
   private readonly timers = new Timers();
   private reclaimed_pages = 0;
   private refused: NonNullable<Timed['memory_limit']>['refused'] = null;
@@ -85,27 +88,27 @@ export class TimedRun {
     if (this.refused !== null) return;
     const limit_pages = Math.floor(this.time.memory_limit_bytes / shape.page_bytes);
     const ticks = work.ticking.length > 0;
-    if (chunk.length > this.library_ns.length) this.widen(chunk.length);
     const { library_ns, arena } = this;
     let told = 0;
     let row = 0;
     for (; row < chunk.length; row += 1) {
-      if (ticks) {
+      if (ticks || row - told === stretch_events) {
         this.tell(chunk, told, row);
         told = row;
-        this.tickUntil(layer.now_ns);
       }
-      library_ns[row] = work.run(chunk, row);
+      if (ticks) this.tickUntil(layer.now_ns);
+      const own_ns = work.run(chunk, row);
       if (work.stopped !== null) break;
       // Those who are told of a stretch of quiet events see the footprint as it was all the while.
-      if (meter.quiet && footprint.is(work)) {
-        arena[row] = meter.arena;
+      if (work.quiet) {
+        library_ns[row - told] = own_ns;
+        arena[row - told] = meter.arena;
         continue;
       }
       this.tell(chunk, told, row);
       if (work.resident_pages > limit_pages && !this.fits(limit_pages)) return;
       footprint.become(work);
-      for (const layer of layers) layer.feed(chunk, row, library_ns[row]);
+      for (const layer of layers) layer.feed(chunk, row, own_ns);
       told = row + 1;
     }
     this.tell(chunk, told, row);
@@ -162,11 +165,6 @@ export class TimedRun {
     footprint.become(work);
     for (const layer of this.layers) layer.feedBackground(at_ns, 0);
     if (due_ns > at_ns && Number.isFinite(due_ns)) timers.add(due_ns, who);
-  }
-
-  private widen(events: number): void {
-    this.library_ns = new Float64Array(events);
-    this.arena = new Int32Array(events);
   }
 }
 
