@@ -97,13 +97,18 @@ export class TimeLayer {
         machine.step(thread[row], time_ns[row], object[row], arena[row - from], library_ns[row - from]);
         this.wait_ns += machine.wait_ns;
       }
+      let own_sum_ns = 0;
+      let free_sum_ns = 0;
       for (; row < until; row += 1) {
         const kind = kinds[row];
         const own_ns = library_ns[row - from];
         const bytes = this.resize(kind, object[row], size_bytes[row]);
         latencies.add(kind, bytes, alone ? own_ns : machine.latency_ns);
-        this.charge(kind === free, own_ns);
+        own_sum_ns += own_ns;
+        if (kind === free) free_sum_ns += own_ns;
       }
+      this.free_ns += free_sum_ns;
+      this.allocate_ns += own_sum_ns - free_sum_ns;
       if (machine.now_ns >= course.due_ns) course.add(this.point());
     }
   }
@@ -149,15 +154,11 @@ export class TimeLayer {
     };
   }
 
-  private charge(frees: boolean, own_ns: number): void {
-    if (frees) this.free_ns += own_ns;
-    else this.allocate_ns += own_ns;
-  }
-
   private count(frees: boolean, resident_pages: number): void {
     const { latency_ns, fault_ns, wait_ns } = this.machine;
     const own_ns = latency_ns - fault_ns - wait_ns;
-    this.charge(frees, own_ns);
+    if (frees) this.free_ns += own_ns;
+    else this.allocate_ns += own_ns;
     this.fault_ns += fault_ns;
     this.wait_ns += wait_ns;
     if (resident_pages > this.resident_peak_pages) this.resident_peak_pages = resident_pages;

@@ -76,7 +76,7 @@ export class Machine {
   private stolen_ns = new Float64Array(16);
   private readonly known: number[] = [];
   private last_thread = 0;
-  /** By slot: when the last event on it ended. */
+  /** By slot: when the last event on it ended, of those since there are several threads. */
   private slot_ns = new Float64Array(1024);
   private background_ns = 0;
   /** Of the event at hand. */
@@ -127,21 +127,24 @@ export class Machine {
     due_ns: number,
   ): number {
     if (this.threads !== 1) return from;
-    const { spent } = this;
+    const { spent, setup } = this;
     const only = this.known[0];
     // In locals: a loop over them is a few nanoseconds an event.
     let now_ns = this.clock_ns[only];
+    let last_ns = this.recorded_ns[only];
     let think_sum_ns = spent[think];
     let library_sum_ns = spent[library];
     let row = from;
     for (; row < to && thread[row] === only && now_ns < due_ns; row += 1) {
-      const think_ns = this.thinkOf(only, time_ns[row]);
+      const think_ns = thinkOf(time_ns[row] - last_ns, setup);
       const own_ns = library_ns[row - first];
+      last_ns = time_ns[row];
       now_ns += think_ns + own_ns;
       think_sum_ns += think_ns;
       library_sum_ns += own_ns;
     }
     this.clock_ns[only] = now_ns;
+    this.recorded_ns[only] = last_ns;
     spent[think] = think_sum_ns;
     spent[library] = library_sum_ns;
     if (row > from) this.now_ns = now_ns;
@@ -191,27 +194,23 @@ export class Machine {
     this.background_ns += this.at_ns - at_ns;
   }
 
-  /** The thread has thought and the object is there. */
+  /** The thread has thought and the object is there: a lone one made it itself, and needs no note of when. */
   private arrive(thread: number, recorded_ns: number, object: number): void {
     this.meet(thread, recorded_ns);
+    const think_ns = thinkOf(recorded_ns - this.recorded_ns[thread], this.setup);
+    this.recorded_ns[thread] = recorded_ns;
+    this.think(thread, think_ns);
+    if (this.threads === 1) return;
     if (object >= this.slot_ns.length) this.widenSlots(object + 1);
-    this.think(thread, this.thinkOf(thread, recorded_ns));
     this.waitUntil(this.slot_ns[object], cause.dependency_wait);
   }
 
   private leave(thread: number, object: number): void {
     const { at_ns } = this;
-    this.slot_ns[object] = at_ns;
+    if (this.threads > 1) this.slot_ns[object] = at_ns;
     this.clock_ns[thread] = at_ns;
     this.last_thread = thread;
     if (at_ns > this.now_ns) this.now_ns = at_ns;
-  }
-
-  private thinkOf(thread: number, recorded_ns: number): number {
-    const gap_ns = recorded_ns - this.recorded_ns[thread];
-    this.recorded_ns[thread] = recorded_ns;
-    if (!this.setup.thinks) return 0;
-    return gap_ns > this.setup.recorded_call_ns ? gap_ns - this.setup.recorded_call_ns : 0;
   }
 
   private think(thread: number, think_ns: number): void {
@@ -391,6 +390,11 @@ const interrupting: readonly (keyof typeof call)[] = [
   'dontneed_vector',
 ];
 const interrupts = Uint8Array.from(call_names, (name) => (interrupting.includes(name) ? 1 : 0));
+
+/** What the program does of the time between two events of a thread; the rest was the recorded allocator's call. */
+function thinkOf(gap_ns: number, { thinks, recorded_call_ns }: MachineSetup): number {
+  return thinks && gap_ns > recorded_call_ns ? gap_ns - recorded_call_ns : 0;
+}
 
 function widened<T extends Float64Array>(from: T, to: T): T {
   to.set(from);
