@@ -1,9 +1,11 @@
 /** What holds of the model of glibc after every event, seen from inside: for tests. */
 import { expect } from 'vitest';
 import type { Arena, Cache } from '../sim/peers/glibc/arena.ts';
-import { type Chunks, nobody, state } from '../sim/peers/glibc/chunks.ts';
+import { type Chunks, layout, state } from '../sim/peers/glibc/chunks.ts';
 import type { System } from '../sim/peers/glibc/system.ts';
 import type { Glibc } from '../sim/peers/glibc.ts';
+
+const { nobody } = layout;
 
 interface ArenaInside {
   readonly index: number;

@@ -5,13 +5,18 @@
 import { op } from '../../traces/trace.ts';
 import { pagesOf, touchedPages } from '../kernel/touch.ts';
 import { Arena, type Cache, cacheIndex, type Limits, unitsOf } from './glibc/arena.ts';
-import { Chunks, nobody, state, unit_bytes } from './glibc/chunks.ts';
+import { Chunks, layout, state } from './glibc/chunks.ts';
 import { HeapPages } from './glibc/heap-pages.ts';
 import { type GlibcSettings, type GlibcVersion, glibcVersion, settingOr } from './glibc/settings.ts';
 import { heap_max_units, main_heap_max_units, System } from './glibc/system.ts';
 import { Meter, path } from './meter.ts';
 import type { Peer } from './peer.ts';
 
+// Of their own to this module: layout says why.
+const { unit_bytes, nobody } = layout;
+const { used, mapped } = state;
+const { listed, searched } = path;
+const { free } = op;
 const page_bytes = 4096;
 const cache_lists_max = 64;
 /** sizeof tcache_perthread_struct. */
@@ -107,7 +112,7 @@ export class Glibc implements Peer {
     this.chunks.reserve();
     if (object >= this.chunk_of.length) this.widen(object + 1);
     const who = this.threads[thread] ?? this.meet(thread);
-    if (kind === op.free) {
+    if (kind === free) {
       const freed = this.chunk_of[object];
       const arena = this.chunks.arena[freed];
       this.free(who, freed);
@@ -119,7 +124,7 @@ export class Glibc implements Peer {
     const chunk = this.serve(who, kind, object, size_bytes, align);
     this.chunk_of[object] = chunk;
     this.noteArena(this.chunks.arena[chunk]);
-    this.last_placed = this.chunks.state[chunk] === state.mapped ? -1 : placeIn(this.chunks.at[chunk] + 1);
+    this.last_placed = this.chunks.state[chunk] === mapped ? -1 : placeIn(this.chunks.at[chunk] + 1);
     this.use(chunk, size_bytes, touchedPages(this.touch, size_bytes, touched));
   }
 
@@ -127,11 +132,11 @@ export class Glibc implements Peer {
   placeOf(object: number): Place {
     const { chunks, system } = this;
     const chunk = this.chunk_of[object];
-    const mapped = chunks.state[chunk] === state.mapped;
+    const is_mapped = chunks.state[chunk] === mapped;
     const at = chunks.at[chunk];
     return {
-      mapped,
-      offset_bytes: mapped ? 0 : placeIn(at + 1) * unit_bytes,
+      mapped: is_mapped,
+      offset_bytes: is_mapped ? 0 : placeIn(at + 1) * unit_bytes,
       usable_bytes: this.usable(chunk),
       arena: chunks.arena[chunk],
       main_heap_bytes: system.main_bytes,
@@ -141,7 +146,7 @@ export class Glibc implements Peer {
   /** What a thread's cache does not serve takes the lock of an arena; what is mapped alone, only that of the address space. */
   private noteArena(arena: number): void {
     const { meter } = this;
-    if (meter.path === path.listed || meter.path === path.searched) meter.arena = arena;
+    if (meter.path === listed || meter.path === searched) meter.arena = arena;
   }
 
   private start(start_bytes: number): void {
@@ -203,7 +208,7 @@ export class Glibc implements Peer {
     const top_at = top === nobody ? -1 : chunks.at[top];
     const used_bytes = top === nobody ? 0 : system.usedOfTop(arena);
     const chunk = cached ? this.takeCached(cache, index) : this.allocate(arena, units, cache);
-    if (chunks.state[chunk] === state.mapped) return chunk;
+    if (chunks.state[chunk] === mapped) return chunk;
     const at = chunks.at[chunk];
     let bytes = chunks.size[chunk] * unit_bytes;
     // What came from beyond the old top was never anybody's and is clear as it is.
@@ -218,7 +223,7 @@ export class Glibc implements Peer {
     const { chunks, system } = this;
     const units = unitsOf(size_bytes);
     if (this.keeps(chunk, size_bytes)) return chunk;
-    if (chunks.state[chunk] === state.mapped) {
+    if (chunks.state[chunk] === mapped) {
       system.remap(chunk, units);
       return chunk;
     }
@@ -238,18 +243,18 @@ export class Glibc implements Peer {
     const spare_bytes = this.usable(chunk) - size_bytes;
     if (spare_bytes < 0) return false;
     if (realloc_keeps === 'with_room') return spare_bytes <= this.system.trim_threshold;
-    return spare_bytes < unit_bytes || (this.chunks.state[chunk] === state.mapped && spare_bytes <= page_bytes);
+    return spare_bytes < unit_bytes || (this.chunks.state[chunk] === mapped && spare_bytes <= page_bytes);
   }
 
   private usable(chunk: number): number {
     const { at, size, state: kinds } = this.chunks;
-    if (kinds[chunk] === state.mapped) return size[chunk] * page_bytes - at[chunk] * unit_bytes - unit_bytes;
+    if (kinds[chunk] === mapped) return size[chunk] * page_bytes - at[chunk] * unit_bytes - unit_bytes;
     return size[chunk] * unit_bytes - 8;
   }
 
   private free(who: Thread, chunk: number): void {
     const { chunks, system } = this;
-    if (chunks.state[chunk] === state.mapped) {
+    if (chunks.state[chunk] === mapped) {
       system.unmap(chunk);
       return;
     }
@@ -261,7 +266,7 @@ export class Glibc implements Peer {
     const chunk = cache.head[index];
     cache.head[index] = this.chunks.fd[chunk];
     cache.count[index] -= 1;
-    this.chunks.state[chunk] = state.used;
+    this.chunks.state[chunk] = used;
     return chunk;
   }
 
@@ -276,7 +281,7 @@ export class Glibc implements Peer {
         if (before === nobody) cache.head[index] = fd[chunk];
         else fd[before] = fd[chunk];
         cache.count[index] -= 1;
-        kinds[chunk] = state.used;
+        kinds[chunk] = used;
         return chunk;
       }
       before = chunk;
@@ -290,7 +295,7 @@ export class Glibc implements Peer {
     if (pages === 0) return;
     const last_byte = pages === pagesOf(size_bytes) ? size_bytes - 1 : (pages - 1) * page_bytes;
     const { at, state: kinds } = this.chunks;
-    if (kinds[chunk] === state.mapped) this.system.writeMapped(chunk, last_byte + 1);
+    if (kinds[chunk] === mapped) this.system.writeMapped(chunk, last_byte + 1);
     else this.pages.writeAll(at[chunk] + 1, at[chunk] + 1 + Math.floor(last_byte / unit_bytes));
   }
 

@@ -85,7 +85,7 @@ export class Meter {
   /** Nothing but the library's own way: its price is that of the path alone. */
   get quiet(): boolean {
     return (
-      (this.calls | this.faults | this.zero_faults | this.huge_faults) === 0 &&
+      (this.calls | this.faults | this.zero_faults | this.huge_faults | this.reclaimed_pages) === 0 &&
       this.copied_bytes === 0 &&
       this.cleared_bytes === 0
     );

@@ -7,6 +7,10 @@ const KiB = 1024;
 const class_below_bytes = [1 * KiB, 32 * KiB, 512 * KiB, 2048 * KiB, Number.POSITIVE_INFINITY] as const;
 export const size_class_names = ['< 1 KiB', '< 32 KiB', '< 512 KiB', '< 2 MiB', '2 MiB and more'] as const;
 const classes = class_below_bytes.length;
+/** By the bits that a size takes, for all bounds are powers of two: random sizes would be guessed wrong at every comparison. */
+const class_by_bits = Uint8Array.from({ length: 32 }, (_, bits) =>
+  class_below_bytes.findIndex((below_bytes) => 2 ** bits <= below_bytes),
+);
 /** Latencies below this are counted by themselves and go into the histogram at the end: nearly all are. */
 const short_ns = 256;
 
@@ -57,9 +61,7 @@ export class Latencies {
 }
 
 export function classOf(size_bytes: number): number {
-  let at = 0;
-  while (size_bytes >= class_below_bytes[at]) at += 1;
-  return at;
+  return size_bytes < 2 ** 31 ? class_by_bits[32 - Math.clz32(size_bytes)] : classes - 1;
 }
 
 function quantilesOf(histogram: Histogram): Quantiles {

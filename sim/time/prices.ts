@@ -119,8 +119,10 @@ export function libraryFrom({ heap_call_ns, lookup_ns }: Prices): LibraryPrices 
  * that every machine and language comes to the same, and a cost of a fixed part and a part for each page is linear in x.
  */
 export function priceAt(curve: PriceCurve, x: number): number {
-  const above = curve.findIndex((point) => point.x >= x);
-  if (above <= 0) return curve.at(above)!.ns;
+  let above = 0;
+  while (above < curve.length && curve[above].x < x) above += 1;
+  if (above === 0) return curve[0].ns;
+  if (above === curve.length) return curve[above - 1].ns;
   const [left, right] = [curve[above - 1], curve[above]];
   const width = right.x - left.x;
   const doubled = 2 * (left.ns * (right.x - x) + right.ns * (x - left.x)) + width;

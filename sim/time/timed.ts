@@ -10,7 +10,7 @@ import { Costs, type TimePrices } from './costs.ts';
 import type { MachineSetup } from './machine.ts';
 import { scaled } from './prices.ts';
 import { Timers } from './timers.ts';
-import { type Footprint, HakmemWork, PeerWork, type TimedPeer, type Work } from './work.ts';
+import { HakmemWork, PeerWork, Snapshot, type TimedPeer, type Work } from './work.ts';
 
 export interface TimeSetup {
   readonly prices: TimePrices;
@@ -43,6 +43,9 @@ export function timedPeer(chunks: Iterable<Chunk>, makePeer: () => TimedPeer, ti
   return timed(chunks, () => new PeerWork(makePeer(), costs), time);
 }
 
+/** Quiet events that layers are told of at once, at most: what is noted of so many stays in the processor's cache. */
+const stretch_events = 1024;
+
 export function timed(chunks: Iterable<Chunk>, makeWork: () => Work, time: TimeSetup): Timed {
   const run = new TimedRun(makeWork(), time);
   for (const chunk of chunks) run.feed(chunk);
@@ -56,41 +59,66 @@ export class TimedRun {
   private readonly layer: TimeLayer;
   /** The same events at the least and the most that prices may be; empty where every price is certain. */
   private readonly bounds: readonly TimeLayer[];
+  /** All of them, and what they see of the process. */
+  private readonly layers: readonly TimeLayer[];
+  private readonly footprint: Snapshot;
+  /** Of a chunk's quiet events that the layers were not told of yet. */
+  private readonly library_ns = new Float64Array(stretch_events);
+  private readonly arena = new Int32Array(stretch_events);
   private readonly timers = new Timers();
   private reclaimed_pages = 0;
   private refused: NonNullable<Timed['memory_limit']>['refused'] = null;
 
   constructor(work: Work, time: TimeSetup) {
     const { prices, machine } = time;
+    this.footprint = new Snapshot(work);
     const layerAt = (quantile: number): TimeLayer =>
-      new TimeLayer({ ...prices, curves: scaled(prices.curves, quantile) }, machine, work.meter, work);
+      new TimeLayer({ ...prices, curves: scaled(prices.curves, quantile) }, machine, work.meter, this.footprint);
     this.work = work;
     this.time = time;
     this.layer = layerAt(0.5);
     this.bounds = isCertain(prices) ? [] : [layerAt(0.025), layerAt(0.975)];
+    this.layers = [this.layer, ...this.bounds];
     for (const [at, { first_ns }] of work.ticking.entries()) this.timers.add(first_ns, at);
   }
 
   feed(chunk: Chunk): void {
-    const { work, layer, bounds } = this;
+    const { work, layer, layers, footprint } = this;
+    const { meter } = work;
+    if (this.refused !== null) return;
     const limit_pages = Math.floor(this.time.memory_limit_bytes / shape.page_bytes);
-    const limited = Number.isFinite(limit_pages);
     const ticks = work.ticking.length > 0;
-    for (let row = 0; row < chunk.length && this.refused === null; row += 1) {
+    const { library_ns, arena } = this;
+    let told = 0;
+    let row = 0;
+    for (; row < chunk.length; row += 1) {
+      if (ticks || row - told === stretch_events) {
+        this.tell(chunk, told, row);
+        told = row;
+      }
       if (ticks) this.tickUntil(layer.now_ns);
-      const before = limited ? footprintOf(work) : work;
-      const library_ns = work.run(chunk, row);
-      if (work.stopped !== null) return;
-      if (limited && work.resident_pages > limit_pages && !this.fits(limit_pages, before)) return;
-      layer.feed(chunk, row, library_ns);
-      for (let at = 0; at < bounds.length; at += 1) bounds[at].feed(chunk, row, library_ns);
+      const own_ns = work.run(chunk, row);
+      if (work.stopped !== null) break;
+      // Those who are told of a stretch of quiet events see the footprint as it was all the while.
+      if (work.quiet) {
+        library_ns[row - told] = own_ns;
+        arena[row - told] = meter.arena;
+        continue;
+      }
+      this.tell(chunk, told, row);
+      if (work.resident_pages > limit_pages && !this.fits(limit_pages)) return;
+      footprint.become(work);
+      for (const layer of layers) layer.feed(chunk, row, own_ns);
+      told = row + 1;
     }
+    this.tell(chunk, told, row);
   }
 
   finish(): Timed {
     const { work, layer, bounds, time, refused } = this;
     work.meter.begin();
     const library_ns = refused === null && work.stopped === null ? work.finish() : 0;
+    if (refused === null) this.footprint.become(work);
     const result = layer.finish(library_ns);
     const [low = result, high = result] = bounds.map((bound) => bound.finish(library_ns));
     const { memory_limit_bytes } = time;
@@ -104,8 +132,14 @@ export class TimedRun {
     };
   }
 
+  /** The layers hear of the quiet events in [from, to), whose footprint is that of before. */
+  private tell(chunk: Chunk, from: number, to: number): void {
+    if (from === to) return;
+    for (const layer of this.layers) layer.feedQuiet(chunk, from, to, this.library_ns, this.arena);
+  }
+
   /** Lazily free pages make room; where they do not suffice, the event is refused, and with it the rest. */
-  private fits(limit_pages: number, before: Footprint): boolean {
+  private fits(limit_pages: number): boolean {
     const { work, layer } = this;
     work.reclaim(work.resident_pages - limit_pages);
     this.reclaimed_pages += work.meter.reclaimed_pages;
@@ -115,7 +149,6 @@ export class TimedRun {
       wanted_bytes: work.resident_pages * shape.page_bytes,
       live_bytes: layer.live_bytes,
     };
-    for (const each of [layer, ...this.bounds]) each.footprint = before;
     return false;
   }
 
@@ -124,19 +157,15 @@ export class TimedRun {
   }
 
   private tick(): void {
-    const { work, layer, timers } = this;
+    const { work, timers, footprint } = this;
     const at_ns = timers.next_ns;
     const who = timers.take();
     work.meter.begin();
     const due_ns = work.ticking[who].tick(at_ns);
-    layer.feedBackground(at_ns, 0);
-    for (const bound of this.bounds) bound.feedBackground(at_ns, 0);
+    footprint.become(work);
+    for (const layer of this.layers) layer.feedBackground(at_ns, 0);
     if (due_ns > at_ns && Number.isFinite(due_ns)) timers.add(due_ns, who);
   }
-}
-
-function footprintOf({ resident_pages, lazy_pages, huge_pages }: Footprint): Footprint {
-  return { resident_pages, lazy_pages, huge_pages };
 }
 
 function isCertain({ curves }: TimePrices): boolean {

@@ -17,6 +17,27 @@ export interface Footprint {
   readonly huge_pages: number;
 }
 
+/** What it occupied at some moment. */
+export class Snapshot implements Footprint {
+  resident_pages = 0;
+  lazy_pages = 0;
+  huge_pages = 0;
+
+  constructor(of: Footprint) {
+    this.become(of);
+  }
+
+  become({ resident_pages, lazy_pages, huge_pages }: Footprint): void {
+    this.resident_pages = resident_pages;
+    this.lazy_pages = lazy_pages;
+    this.huge_pages = huge_pages;
+  }
+
+  is({ resident_pages, lazy_pages, huge_pages }: Footprint): boolean {
+    return resident_pages === this.resident_pages && lazy_pages === this.lazy_pages && huge_pages === this.huge_pages;
+  }
+}
+
 /** What an allocator does by itself while time passes: purging, decay. */
 export interface Ticking {
   readonly first_ns: number;
@@ -30,6 +51,8 @@ export interface Work extends Footprint {
   readonly ticking: readonly Ticking[];
   /** Serves one event; returns what the library itself took, in ns. */
   run(chunk: Chunk, row: number): number;
+  /** The last event was nothing but the library's own way, and left the footprint as it was. */
+  readonly quiet: boolean;
   /** Takes lazily free pages away, oldest first, until so many are gone or none is left. */
   reclaim(pages: number): void;
   /** The process ends; returns as `run` does. */
@@ -72,6 +95,11 @@ export class PeerWork implements Work {
     return this.peer.huge_pages ?? 0;
   }
 
+  /** What peers occupy changes by faults and calls alone. */
+  get quiet(): boolean {
+    return this.meter.quiet;
+  }
+
   run(chunk: Chunk, row: number): number {
     const { op: kinds, thread, object, size_bytes, align, touched_pages, time_ns } = chunk;
     this.peer.run(kinds[row], thread[row], object[row], size_bytes[row], align[row], touched_pages[row], time_ns[row]);
@@ -97,12 +125,15 @@ export class HakmemWork implements Work {
   private readonly kernel: MeteredPages;
   private readonly allocator: Allocator;
   private readonly fill_page_ns: number;
+  /** Before the last event. */
+  private readonly before: Snapshot;
   private events = 0;
 
   constructor(setup: Setup) {
     this.kernel = new MeteredPages(setup.profile, setup.prices, this.meter);
     this.allocator = new Allocator(setup, this.kernel, touchIndex(setup.touch));
     this.fill_page_ns = setup.prices.fill_page_ns;
+    this.before = new Snapshot(this);
   }
 
   /** Of the mapped path, and what the heap path has grown to. */
@@ -116,6 +147,11 @@ export class HakmemWork implements Work {
 
   get huge_pages(): number {
     return this.kernel.huge_pages;
+  }
+
+  /** Lazily free pages become others again where they are written, and no call and no fault tells of it. */
+  get quiet(): boolean {
+    return this.meter.quiet && this.before.is(this);
   }
 
   get digest(): string {
@@ -132,6 +168,7 @@ export class HakmemWork implements Work {
     const { op: kinds, object, size_bytes, align, site, touched_pages } = chunk;
     const kind = kinds[row];
     meter.begin();
+    this.before.become(this);
     this.kernel.kernel_ns = 0;
     const heap_pages = allocator.heap.faults;
     const old_bytes = kind === op.realloc ? allocator.requestedBytes(object[row]) : 0;

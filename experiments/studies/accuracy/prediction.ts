@@ -91,6 +91,10 @@ class ReplayerWork implements Work {
     this.resident_touch_ns = resident_touch_ns;
   }
 
+  get quiet(): boolean {
+    return this.inner.quiet;
+  }
+
   get resident_pages(): number {
     return this.inner.resident_pages;
   }

@@ -4,12 +4,15 @@
  * over rows instead of bytes; every write of its own is told to the pages, because each may be a first touch.
  */
 import { type Meter, path } from '../meter.ts';
-import { type Chunks, nobody, page_units, state, unit_bytes } from './chunks.ts';
+import { type Chunks, layout, state } from './chunks.ts';
 import type { HeapPages } from './heap-pages.ts';
 import type { System } from './system.ts';
 
+const { unit_bytes, page_units, nobody } = layout;
 /** A chunk of at least so many units can stand alone. */
-export const chunk_min_units = 2;
+const { chunk_min_units } = layout;
+const { used, free, fast, cached, mapped } = state;
+const { listed, searched } = path;
 const bins = 128;
 const unsorted = 1;
 /** Chunks below this have a bin for each size. */
@@ -85,7 +88,7 @@ export class Arena {
     } else if (this.has_fast) {
       this.consolidate();
     }
-    this.meter.path = path.searched;
+    this.meter.path = searched;
     const own = small ? units : largeBin(units);
     const caches = cache !== null && cacheIndex(units) < this.limits.cache_bins;
     for (;;) {
@@ -127,15 +130,15 @@ export class Arena {
       return;
     }
     if (units <= limits.fast_units) {
-      this.meter.path = path.listed;
-      kinds[chunk] = state.fast;
+      this.meter.path = listed;
+      kinds[chunk] = fast;
       chunks.fd[chunk] = this.fast[units - chunk_min_units];
       this.fast[units - chunk_min_units] = chunk;
       this.has_fast = true;
       this.pages.write(chunks.at[chunk] + 1);
       return;
     }
-    this.meter.path = path.searched;
+    this.meter.path = searched;
     this.release(chunk);
   }
 
@@ -151,7 +154,7 @@ export class Arena {
   reallocate(chunk: number, units: number, cache: Cache | null): number {
     const { chunks, pages } = this;
     const { size, at, after, state: kinds } = chunks;
-    this.meter.path = path.searched;
+    this.meter.path = searched;
     const old_units = size[chunk];
     if (old_units < units) {
       const next = after[chunk];
@@ -163,13 +166,13 @@ export class Arena {
         pages.write(at[next]);
         return chunk;
       }
-      if (kinds[next] === state.free && old_units + size[next] >= units) {
+      if (kinds[next] === free && old_units + size[next] >= units) {
         this.unlink(next);
         this.absorb(chunk, next);
       } else {
         const moved = this.allocate(units, cache);
         if (moved === nobody) return nobody;
-        if (kinds[moved] === state.mapped || moved !== after[chunk]) {
+        if (kinds[moved] === mapped || moved !== after[chunk]) {
           this.move(chunk, moved, cache);
           return moved;
         }
@@ -187,12 +190,12 @@ export class Arena {
     // The size of a chunk is asked for as if it were a request, and gets a header more.
     let chunk = this.allocate(units + align_units + chunk_min_units + 1, cache);
     if (chunk === nobody) return nobody;
-    const mapped = chunks.state[chunk] === state.mapped;
-    const from = mapped || this.index > 0 ? at[chunk] : at[chunk] + this.system.main_base_units;
+    const is_mapped = chunks.state[chunk] === mapped;
+    const from = is_mapped || this.index > 0 ? at[chunk] : at[chunk] + this.system.main_base_units;
     if ((from + 1) % align_units !== 0) {
       let aligned = Math.ceil((from + 1) / align_units) * align_units - 1;
       if (aligned - from < chunk_min_units) aligned += align_units;
-      if (mapped) {
+      if (is_mapped) {
         this.system.shift(chunk, aligned);
         return chunk;
       }
@@ -201,13 +204,13 @@ export class Arena {
       if (this.limits.aligned_merges) this.release(lead);
       else this.free(lead, cache);
     }
-    if (mapped || size[chunk] === units) return chunk;
+    if (is_mapped || size[chunk] === units) return chunk;
     if (!this.limits.aligned_merges) {
       if (size[chunk] > units + chunk_min_units) this.free(this.splitUsed(chunk, units), cache);
       return chunk;
     }
     const next = chunks.after[chunk];
-    const merges = next === this.top || chunks.state[next] === state.free;
+    const merges = next === this.top || chunks.state[next] === free;
     // A rest too small to stand alone goes where it merges with what follows.
     if (merges || size[chunk] - units >= chunk_min_units) this.release(this.splitUsed(chunk, units));
     return chunk;
@@ -216,7 +219,7 @@ export class Arena {
   putInCache(chunk: number, cache: Cache): void {
     const { chunks } = this;
     const index = cacheIndex(chunks.size[chunk]);
-    chunks.state[chunk] = state.cached;
+    chunks.state[chunk] = cached;
     chunks.fd[chunk] = cache.head[index];
     cache.head[index] = chunk;
     cache.count[index] += 1;
@@ -232,7 +235,7 @@ export class Arena {
     const { at, size, before, after, state: kinds } = chunks;
     let merged = chunk;
     const prior = before[chunk];
-    if (prior !== nobody && kinds[prior] === state.free) {
+    if (prior !== nobody && kinds[prior] === free) {
       this.unlink(prior);
       this.absorb(prior, chunk);
       merged = prior;
@@ -247,7 +250,7 @@ export class Arena {
       chunks.drop(merged);
       return size[top];
     }
-    if (kinds[next] === state.free) {
+    if (kinds[next] === free) {
       this.unlink(next);
       this.absorb(merged, next);
     }
@@ -284,7 +287,7 @@ export class Arena {
 
   /** The rest of a used chunk beyond `units` as a used chunk of its own. */
   private splitUsed(chunk: number, units: number): number {
-    const rest = this.splitOff(chunk, units, state.used);
+    const rest = this.splitOff(chunk, units, used);
     this.pages.write(this.chunks.at[rest]);
     return rest;
   }
@@ -293,9 +296,9 @@ export class Arena {
     const { chunks, fast, limits } = this;
     const { fd } = chunks;
     const list = units - chunk_min_units;
-    this.meter.path = path.listed;
+    this.meter.path = listed;
     fast[list] = fd[chunk];
-    chunks.state[chunk] = state.used;
+    chunks.state[chunk] = used;
     if (cache !== null && list < limits.cache_bins)
       while (cache.count[list] < limits.cache_count && fast[list] !== nobody) {
         const stashed = fast[list];
@@ -307,10 +310,10 @@ export class Arena {
 
   private takeSmall(units: number, list: number, cache: Cache | null): number {
     const { bk, state: kinds } = this.chunks;
-    this.meter.path = path.listed;
+    this.meter.path = listed;
     const chunk = bk[list];
     this.takeLast(list);
-    kinds[chunk] = state.used;
+    kinds[chunk] = used;
     const index = cacheIndex(units);
     if (cache !== null && index < this.limits.cache_bins)
       while (cache.count[index] < this.limits.cache_count && bk[list] !== list) {
@@ -343,7 +346,7 @@ export class Arena {
         // A run of small requests goes on where the last one split.
         bk[list] = list;
         fd[list] = list;
-        kinds[chunk] = state.used;
+        kinds[chunk] = used;
         this.last_remainder = chunks.at[this.splitFree(chunk, units)];
         return chunk;
       }
@@ -355,7 +358,7 @@ export class Arena {
         continue;
       }
       if (cache === null || cache.count[index] >= limits.cache_count) {
-        kinds[chunk] = state.used;
+        kinds[chunk] = used;
         return chunk;
       }
       this.putInCache(chunk, cache);
@@ -365,7 +368,7 @@ export class Arena {
     const chunk = cache!.head[index];
     cache!.head[index] = fd[chunk];
     cache!.count[index] -= 1;
-    kinds[chunk] = state.used;
+    kinds[chunk] = used;
     return chunk;
   }
 
@@ -432,7 +435,7 @@ export class Arena {
   private takeFree(chunk: number, units: number, remember: boolean): number {
     const { chunks } = this;
     this.unlink(chunk);
-    chunks.state[chunk] = state.used;
+    chunks.state[chunk] = used;
     if (chunks.size[chunk] - units < chunk_min_units) return chunk;
     const rest = this.splitFree(chunk, units);
     if (remember) this.last_remainder = chunks.at[rest];
@@ -443,7 +446,7 @@ export class Arena {
   takeTop(units: number): number {
     const { chunks, top } = this;
     const { at, size, before, after } = chunks;
-    const chunk = chunks.make(state.used, this.index);
+    const chunk = chunks.make(used, this.index);
     at[chunk] = at[top];
     size[chunk] = units;
     before[chunk] = before[top];
@@ -459,7 +462,7 @@ export class Arena {
   /** The rest of a chunk beyond `units`, free and unsorted. */
   private splitFree(chunk: number, units: number): number {
     const { at, size } = this.chunks;
-    const rest = this.splitOff(chunk, units, state.free);
+    const rest = this.splitOff(chunk, units, free);
     this.addFirst(rest, unsorted);
     this.pages.write(at[rest]);
     this.pages.write(at[rest] + 1);
@@ -485,7 +488,7 @@ export class Arena {
     const { fd, bk, fd_nextsize, bk_nextsize, state: kinds } = this.chunks;
     const list = this.bin + bin;
     const first = fd[list];
-    kinds[chunk] = state.free;
+    kinds[chunk] = free;
     fd[chunk] = first;
     bk[chunk] = list;
     fd[list] = chunk;
@@ -527,7 +530,7 @@ export class Arena {
     const bytes = size[from] * unit_bytes - 8;
     pages.readAll(at[from] + 1, at[from] + size[from]);
     meter.copied_bytes += bytes;
-    if (chunks.state[to] === state.mapped) this.system.writeMapped(to, bytes);
+    if (chunks.state[to] === mapped) this.system.writeMapped(to, bytes);
     else pages.writeAll(at[to] + 1, at[to] + size[from]);
     this.free(from, cache);
   }

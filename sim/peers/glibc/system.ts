@@ -5,12 +5,13 @@
  */
 import { call, type Meter, path } from '../meter.ts';
 import { ModelLimit } from '../peer.ts';
-import { type Arena, type Cache, chunk_min_units, pageUnits } from './arena.ts';
-import { type Chunks, nobody, page_units, state, unit_bytes } from './chunks.ts';
+import { type Arena, type Cache, pageUnits } from './arena.ts';
+import { type Chunks, layout, state } from './chunks.ts';
 import type { HeapPages } from './heap-pages.ts';
 import { Mappings } from './mappings.ts';
 import { dynamic_threshold_max_bytes, type GlibcSettings, pinsDynamic, settingOr } from './settings.ts';
 
+const { unit_bytes, page_units, nobody, chunk_min_units } = layout;
 const page_bytes = 4096;
 const chunk_min_bytes = chunk_min_units * unit_bytes;
 /** Heaps of arenas beside the main one: reserved whole, made accessible as they grow. */
