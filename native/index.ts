@@ -232,6 +232,7 @@ export async function replayReal(
   const trust = options.trust === true ? ['--trust'] : [];
   const { page_bytes: _, ...parts } = setup.profile;
   const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
+  const prices = Object.entries(setup.prices).flatMap(([name, ns]) => ['--price', `${name}=${ns}`]);
   const args = [
     path,
     '--json',
@@ -243,6 +244,7 @@ export async function replayReal(
     '--profile',
     profile.join(','),
     ...settings,
+    ...prices,
     ...log,
     ...trust,
   ];
