@@ -25,6 +25,7 @@ import {
 } from '../sim/index.ts';
 import { HakTrace, type Trace, writeHak } from '../traces/index.ts';
 import { uncheckable } from './policy/module.ts';
+import type { TimeCheck } from './time-check/agreement.ts';
 
 export const check_levels = ['none', 'decisions', 'kernel', 'time'] as const;
 export type CheckLevel = (typeof check_levels)[number];
@@ -40,7 +41,8 @@ export interface Check {
   readonly faults_equal: boolean | null;
   readonly resident_equal: boolean | null;
   readonly preconditions: Readonly<Record<string, Precondition>>;
-  readonly time: null;
+  /** Null where no time was compared. */
+  readonly time: TimeCheck | null;
   /** Why the check was not made, in one line. */
   readonly reason: string | null;
   /** Features that were on, had work to do, and did none: the run fails by their names. */
@@ -63,6 +65,7 @@ export interface Notice {
   readonly signal?: AbortSignal;
 }
 
+/** Of the level `time` it compares the counts; who has prices goes on from there (time-check/). */
 export async function crossCheck(trace: Trace, setup: Setup, level: CheckLevel, notice: Notice = {}): Promise<Checked> {
   const sim = replay(trace.chunks(), setup, notice.progress);
   const silent = silentFeatures(sim.liveness);

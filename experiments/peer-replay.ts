@@ -14,6 +14,8 @@ import { asHakFile, type CheckLevel } from './crosscheck.ts';
 import { callPairs, compared, type PeerCheck } from './peers/held.ts';
 import { type ConfiguredPeer, type Held, type PeerPlace, type PeerPolicy, peer_policies } from './peers/policies.ts';
 import { type Chosen, choose, type SetupOptions } from './setup.ts';
+import { timeCheckLines, timeInWords, wantOwnPrices } from './time-check/agreement.ts';
+import { timeLibrary } from './time-check/library.ts';
 import { refusal, type TimedReplay, type TimeOptions, timeDocument, timeLines, timeReplay } from './timed.ts';
 
 export interface PeerOptions extends SetupOptions, TimeOptions {
@@ -28,11 +30,12 @@ export function peerPolicy(name: string): PeerPolicy | undefined {
 
 export async function replayPeerCommand(path: string, policy: PeerPolicy, options: PeerOptions): Promise<void> {
   if (options.mode !== undefined) throw new UsageError(`--mode: found it with --policy ${policy.name}, wanted none`);
-  if (options.check === 'time' || options.check === 'decisions')
-    throw new UsageError(`--check ${options.check}: of ${policy.name} there are none and kernel`);
+  if (options.check === 'decisions')
+    throw new UsageError(`--check decisions: of ${policy.name} there are none, kernel and time`);
   const peer = policy.configured(settingsOf(policy, options.set));
   const trace = open(path);
   const chosen = await choose(trace, { ...options, policy: 'hakmem', set: [] });
+  if (options.check === 'time') wantOwnPrices(chosen.prices);
   const { profile, touch } = chosen.setup;
   const place: PeerPlace = { profile, touch, threads: trace.statistics.threads };
   if (profile.thp_kernel === 'always')
@@ -43,7 +46,7 @@ export async function replayPeerCommand(path: string, policy: PeerPolicy, option
       checkpoint_events: chosen.setup.config.checkpoint_events,
     });
     const timed = timeReplay(trace, chosen, options, (time) => new PeerWork(peer.model(place), new Costs(time)));
-    const check = await checked(trace, peer, place, options.check, result);
+    const check = await checked(trace, peer, place, options.check, result, chosen);
     if (options.json) printJson(document(policy, peer, trace, chosen, result, check, timed));
     else print(...report(policy, peer, trace, chosen, result, check, timed));
     complain(check, timed);
@@ -77,12 +80,14 @@ async function checked(
   place: PeerPlace,
   level: CheckLevel,
   shown: PeerResult,
+  chosen: Chosen,
 ): Promise<PeerCheck> {
   const unchecked = (reason: string): PeerCheck => ({
     level,
     verdict: 'unchecked',
     held: null,
     reason,
+    time: null,
     syscalls_equal: null,
     faults_equal: null,
     resident_equal: null,
@@ -92,23 +97,45 @@ async function checked(
   if (trouble !== null) return unchecked(trouble);
   const file = asHakFile(trace);
   try {
-    const check = compared(level, await peer.hold(open(file.path) as HakTrace, place));
+    const hak = open(file.path) as HakTrace;
+    const check = compared(level, await peer.hold(hak, place));
     const { model, tolerance } = check.held!;
+    if (check.verdict !== 'agree') return check;
     // What an exact model is held to is told where the library's heap began; agreement then says nothing of what is shown.
-    return check.verdict === 'agree' && tolerance === 0 && model.decision_digest !== shown.decision_digest
-      ? { ...check, verdict: 'unchecked', reason: 'what was checked is a heap that begins elsewhere' }
-      : check;
+    if (tolerance === 0 && model.decision_digest !== shown.decision_digest)
+      return { ...check, verdict: 'unchecked', reason: 'what was checked is a heap that begins elsewhere' };
+    return level === 'time' ? await withTime(hak, peer, place, check, chosen) : check;
   } finally {
     file.discard();
   }
 }
 
-function complain({ verdict, held, reason, level }: PeerCheck, timed: TimedReplay | null): void {
+async function withTime(
+  trace: HakTrace,
+  peer: ConfiguredPeer,
+  place: PeerPlace,
+  check: PeerCheck,
+  { prices: list, setup }: Chosen,
+): Promise<PeerCheck> {
+  const outcome = await timeLibrary({
+    trace,
+    touch: place.touch,
+    library: peer.library,
+    replayed: (event_ns) => peer.replayed(place, event_ns),
+    tolerance: check.held!.tolerance,
+    list,
+    seed: setup.seed,
+  });
+  return { ...check, ...outcome };
+}
+
+function complain({ verdict, held, reason, level, time }: PeerCheck, timed: TimedReplay | null): void {
   const fail = (line: string): void => {
     say(line);
     process.exitCode = exit_codes.failed;
   };
-  if (verdict === 'differ') {
+  if (time?.within === false) fail(timeInWords(time));
+  else if (verdict === 'differ') {
     const first = held!.first_difference;
     fail(
       first === null
@@ -154,7 +181,7 @@ function document(
       resident_equal: check.resident_equal,
       tolerance: held?.tolerance ?? null,
       preconditions: {},
-      time: null,
+      time: check.time,
       reason: check.reason,
     },
   };
@@ -186,7 +213,7 @@ function report(
   trace: Trace,
   { setup, prices }: Chosen,
   result: PeerResult,
-  { verdict, level, reason, held }: PeerCheck,
+  { verdict, level, reason, held, time }: PeerCheck,
   timed: TimedReplay | null,
 ): string[] {
   const real = held?.real ?? null;
@@ -211,7 +238,8 @@ function report(
     ),
     line('mapped peak', formatBytes(result.mapped_bytes.peak), null),
     '',
-    `  time ${(result.time_ns.total / 1e6).toFixed(1)} ms at ${pricesInWords(prices)}; not measured`,
+    `  time ${(result.time_ns.total / 1e6).toFixed(1)} ms at ${pricesInWords(prices)}; modelled, not measured`,
+    ...timeCheckLines(time),
     `  score ${result.score.total.toFixed(3)} of mapping every large block`,
     '',
     ...(timed === null ? [] : [...timeLines(timed, prices), '']),

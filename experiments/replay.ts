@@ -14,6 +14,8 @@ import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { revision } from './sweep/provenance.ts';
+import { timeCheckLines, timeInWords, wantOwnPrices } from './time-check/agreement.ts';
+import { timeMappedPath } from './time-check/mapped-path.ts';
 import {
   addTimeOptions,
   refusal,
@@ -43,7 +45,11 @@ export function addReplay(program: Command): void {
         .argument('<trace>', 'a .hak file, or any format that import reads'),
     ),
   )
-    .addOption(new Option('--check <level>', 'how far to check').choices(check_levels).default('kernel'))
+    .addOption(
+      new Option('--check <level>', 'how far to check; time wants prices of this machine')
+        .choices(check_levels)
+        .default('kernel'),
+    )
     .option('--hold-khugepaged', 'let khugepaged sleep during the check (machine-wide, put back after; needs root)')
     .option('--checkpoints', 'with --json: the state at every checkpoint too')
     .option('--learning-page <file.html>', 'write a page of what was learned: ratings, costs, when it froze')
@@ -58,12 +64,9 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     await replayPeerCommand(path, peer, options);
     return;
   }
-  if (options.check === 'time')
-    throw new UsageError(
-      '--check time needs prices measured on this machine, which this version cannot make; wanted kernel',
-    );
   const trace = open(path);
   const chosen = await choose(trace, options);
+  if (options.check === 'time') wantOwnPrices(chosen.prices);
   if (options.holdKhugepaged === true && holdKhugepaged() === null)
     throw new UsageError(
       '--hold-khugepaged: this user may not write to /sys/kernel/mm/transparent_hugepage; wanted root',
@@ -75,15 +78,23 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     );
   const timed = timeReplay(trace, chosen, options);
   const progress = new Progress(`replaying ${path}`, options.progress === true);
-  const checked = await crossCheck(trace, chosen.setup, options.check, {
+  const counted = await crossCheck(trace, chosen.setup, options.check, {
     progress: (events) => progress.update(events, trace.statistics.events),
   });
+  const checked = await withTime(trace, chosen, counted);
   const regret = regretOfRun(trace, chosen.setup, checked.sim);
   progress.finish();
   if (page !== undefined) await writePage(page, trace, chosen.setup);
   if (options.json) printJson(document(trace, chosen, checked, regret, timed, options.checkpoints === true));
   else print(...report(trace, chosen, checked, regret, timed));
   process.exitCode = complain(checked, timed);
+}
+
+/** Time is compared where counts agree: of other work it would say nothing. */
+async function withTime(trace: Trace, { setup, prices }: Chosen, checked: Checked): Promise<Checked> {
+  const { sim, check } = checked;
+  if (check.level !== 'time' || check.verdict !== 'agree') return checked;
+  return { ...checked, check: { ...check, ...(await timeMappedPath(trace, setup, prices, sim)) } };
 }
 
 async function writePage(path: string, trace: Trace, setup: Setup): Promise<void> {
@@ -105,7 +116,8 @@ function complain({ sim, native, check }: Checked, timed: TimedReplay | null): n
     fail(`liveness: ${feature} is on, ${eligible} events were eligible, and it never acted`);
   const violation = sim.violation ?? native?.violation ?? null;
   if (violation !== null) fail(`event ${violation.event}: the policy broke the rule ${violation.rule}`);
-  if (check.verdict === 'differ') {
+  if (check.time?.within === false) fail(timeInWords(check.time));
+  else if (check.verdict === 'differ') {
     const { event, field, sim: a, native: b } = check.first_difference!;
     fail(`simulator and native core differ at event ${event}: ${field} is ${a} and ${b}`);
   }
@@ -169,7 +181,7 @@ function report(
   return [
     `${trace.path}: ${trace.statistics.events} events of ${trace.origin.program}, mode ${mode}, touch ${setup.touch}`,
     '',
-    `  ${''.padEnd(22)}${'simulator'.padStart(18)}${(check.level === 'kernel' ? 'real kernel' : 'native core').padStart(18)}`,
+    `  ${''.padEnd(22)}${'simulator'.padStart(18)}${(onKernel(check) ? 'real kernel' : 'native core').padStart(18)}`,
     side('decisions', (result) => result.decision_digest),
     ...called.map((name) => side(name, (result) => result.syscalls[name])),
     side('faults', (result) => result.faults),
@@ -181,9 +193,10 @@ function report(
     `  BigCache ${sim.bigcache.hits} hits, ${sim.bigcache.misses} misses, ${sim.bigcache.evictions} evictions; ` +
       `batch ${sim.batch.added} added, ${sim.batch.withdrawn} withdrawn, ${sim.batch.flushes} flushes; ` +
       `kept ${sim.kept.reused} reused`,
-    `  heap path ${sim.heap.faults} faults by its ledger${native === null || check.level !== 'kernel' ? '' : `, ${native.heap.faults} measured`}`,
+    `  heap path ${sim.heap.faults} faults by its ledger${native === null || !onKernel(check) ? '' : `, ${native.heap.faults} measured`}`,
     `  time ${milliseconds(sim.time_ns.total)} at ${pricesInWords(prices)} ` +
-      `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); not measured`,
+      `(faults ${share(sim.time_ns.fault, sim.time_ns.total)}); modelled, not measured`,
+    ...timeCheckLines(check.time),
     `  score ${sim.score.total.toFixed(3)} of mapping every large block (cpu ${sim.score.cpu.toFixed(3)}, ` +
       `faults ${sim.score.faults.toFixed(3)}, memory ${sim.score.memory.toFixed(3)})`,
     ...learned(setup, sim),
@@ -213,12 +226,16 @@ function learned({ config, policy }: Setup, { learning }: Result): string[] {
   ];
 }
 
+function onKernel({ level }: Check): boolean {
+  return level === 'kernel' || level === 'time';
+}
+
 function verdict(check: Check): string[] {
   const tone = { agree: paint.green, differ: paint.red, unchecked: paint.yellow }[check.verdict];
   const broken = failing(check.preconditions);
   const held = Object.keys(check.preconditions).length - broken.length;
   return [
-    ...(check.level === 'kernel' && check.verdict !== 'unchecked'
+    ...(onKernel(check) && check.verdict !== 'unchecked'
       ? [`  preconditions: ${held} hold${broken.length > 0 ? `; not: ${broken.join(', ')}` : ''}`]
       : []),
     ...(check.states === null

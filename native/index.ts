@@ -224,15 +224,51 @@ export async function replayReal(
   setup: Setup,
   options: { readonly trust?: boolean; readonly signal?: AbortSignal } = {},
 ): Promise<RealRun> {
+  const log = setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`];
+  const args = [...argumentsOf(path, setup), ...log, ...(options.trust === true ? ['--trust'] : [])];
+  const running = collect(replay_path, args, options.signal);
+  const scan = new Scan(setup);
+  for (const _ of scan.over(chunks));
+  const document = documentOf(await running);
+  return { ...document, result: scan.complete(document.result, setup) };
+}
+
+/** `bare`: calls and touches of the mapped path with nobody looking. `idle`: the same without them, so the core alone. */
+export type BareKernel = 'bare' | 'idle';
+
+export interface BareRun {
+  readonly decision_digest: string;
+  /** CPU time of the thread, from before the first event to after the last. */
+  readonly cpu_ns: number;
+  /** Of the thread meanwhile: of an idle run those that are the process's own. */
+  readonly faults: number;
+  /** First touches that the host of a virtual machine had to find memory for, as far as they were looked at. */
+  readonly slow_touches: number;
+}
+
+/** Replays a `.hak` file as `replayReal` does, for its time: nothing is checked, sampled or counted on the way. */
+export async function replayBare(
+  path: string,
+  setup: Setup,
+  kernel: BareKernel,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<BareRun> {
+  const args = [...argumentsOf(path, setup), '--kernel', kernel];
+  const { result, slow_touches = 0 } = documentOf(await collect(replay_path, args, options.signal));
+  const { decision_digest, time_ns, heap } = result;
+  return { decision_digest, cpu_ns: time_ns.total, faults: heap.faults, slow_touches };
+}
+
+/** Of hak-replay: all that a setup is, without what is only told of it. */
+function argumentsOf(path: string, setup: Setup): string[] {
   refuseOwn(setup);
   const trouble = nativeTrouble();
   if (trouble !== null) throw new NativeUnavailableError(trouble);
   const settings = param_names.flatMap((name) => ['--set', `${name}=${setup.config[name]}`]);
-  const log = setup.log === undefined ? [] : ['--log', `${setup.log.from}:${setup.log.to}`];
-  const trust = options.trust === true ? ['--trust'] : [];
+  const prices = Object.entries(setup.prices).flatMap(([name, ns]) => ['--price', `${name}=${ns}`]);
   const { page_bytes: _, ...parts } = setup.profile;
   const profile = Object.entries(parts).map(([name, value]) => `${name}=${value}`);
-  const args = [
+  return [
     path,
     '--json',
     '--die-with-parent',
@@ -243,22 +279,24 @@ export async function replayReal(
     '--profile',
     profile.join(','),
     ...settings,
-    ...log,
-    ...trust,
+    ...prices,
   ];
-  const running = collect(replay_path, args, options.signal);
-  const scan = new Scan(setup);
-  for (const _ of scan.over(chunks));
-  const { stdout, stderr, code } = await running;
-  let document: RealRun & { result: CoreResult };
+}
+
+interface ReplayDocument extends Omit<RealRun, 'result'> {
+  readonly result: CoreResult;
+  /** Of a bare run. */
+  readonly slow_touches?: number;
+}
+
+function documentOf({ stdout, stderr, code }: Ended): ReplayDocument {
   try {
-    document = JSON.parse(stdout) as RealRun & { result: CoreResult };
+    return JSON.parse(stdout) as ReplayDocument;
   } catch {
     throw new NativeUnavailableError(
       `hak-replay ended with ${code} and no result: ${stderr.trim() || 'it said nothing'}`,
     );
   }
-  return { ...document, result: scan.complete(document.result, setup) };
 }
 
 /** Goes over the trace for eligibility and the baseline of the score. */
@@ -328,11 +366,13 @@ function profileColumn(profile: KernelProfile): Int32Array {
   );
 }
 
-function collect(
-  command: string,
-  args: readonly string[],
-  signal: AbortSignal | undefined,
-): Promise<{ stdout: string; stderr: string; code: number | string }> {
+interface Ended {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | string;
+}
+
+function collect(command: string, args: readonly string[], signal: AbortSignal | undefined): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],

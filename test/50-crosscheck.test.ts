@@ -282,6 +282,19 @@ describe('a native replay', () => {
     await expect(running).rejects.toMatchObject({ name: 'AbortError' });
   });
 
+  test.skipIf(probed === null)('on the real kernel learns from the prices of its setup', async () => {
+    const drift = new SyntheticTrace('drift', { events: 6000, seed: 3, boundaries_bytes });
+    const path = join(temporary, 'drift.hak');
+    writeHak(path, drift.chunks(), { time: false, sites: true, touch: false }, () => drift.origin);
+    const config = configOf('LEARNING', { window_events: 500, window_samples: 8 });
+    const learning = { ...setup, config, profile: probed! };
+    const dear = { ...learning, prices: { ...prices, fault_ns: 12 * prices.fault_ns, fill_page_ns: 40 } };
+    const decided = ({ decision_digest }: Result): string => decision_digest;
+    expect(decided(replay(drift.chunks(), dear))).not.toBe(decided(replay(drift.chunks(), learning)));
+    const { result } = await replayReal(path, drift.chunks(), dear);
+    expect(decided(result)).toBe(decided(replay(drift.chunks(), dear)));
+  });
+
   test('refuses columns that another thread cannot read', async () => {
     const chunk = { ...copyChunk(trace.chunks()[Symbol.iterator]().next().value!), op: new Uint8Array(4) };
     await expect(replayCore([chunk as never], setup)).rejects.toThrow(/SharedArrayBuffer/);

@@ -75,7 +75,7 @@ test.each([
     /^hakmem: glibc_mmap_max: found 99999999999, wanted from 0 to 2147483647$/m,
   ],
   [['--mode', 'FAST'], /^hakmem: --mode: found it with --policy glibc, wanted none$/m],
-  [['--check', 'decisions'], /^hakmem: --check decisions: of glibc there are none and kernel$/m],
+  [['--check', 'decisions'], /^hakmem: --check decisions: of glibc there are none, kernel and time$/m],
 ])('%j is refused in one line', (args, words) => {
   const { status, stdout, stderr } = hakmem('replay', sample, '--policy', 'glibc', ...args);
   expect(stderr).toMatch(words);

@@ -167,7 +167,6 @@ describe('replay', () => {
     ['an unknown touch model', ['--touch', 'some'], /wanted one of none first page all recorded/],
     ['an unknown policy', ['--policy', 'tcmalloc'], /unknown policy "tcmalloc"/],
     ['an unknown level', ['--check', 'deeply'], /none, decisions, kernel, time/],
-    ['time, which is not measured yet', ['--check', 'time'], /--check time/],
   ])('%s is one line, exit code 2 and nothing on stdout', (_, args, line) => {
     const { status, stdout, stderr } = hakmem('replay', trace, ...args);
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });

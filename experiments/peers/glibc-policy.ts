@@ -10,7 +10,8 @@ import {
 import { Glibc } from '../../sim/peers/glibc.ts';
 import { besideGlibc } from './glibc-beside.ts';
 import { glibcMachine } from './glibc-machine.ts';
-import type { ConfiguredPeer, PeerParameter, PeerPolicy } from './policies.ts';
+import type { ConfiguredPeer, PeerParameter, PeerPlace, PeerPolicy } from './policies.ts';
+import { tunablesEnv } from './tunables.ts';
 
 export const glibcPolicy: PeerPolicy = {
   name: 'glibc',
@@ -28,9 +29,13 @@ export const glibcPolicy: PeerPolicy = {
 };
 
 function configured(settings: GlibcSettings): ConfiguredPeer {
+  const model = ({ profile, touch, threads }: PeerPlace): Glibc =>
+    new Glibc(settings, glibcMachine(profile, threads), touchIndex(touch));
   return {
     setting: tunablesText(settings),
-    model: ({ profile, touch, threads }) => new Glibc(settings, glibcMachine(profile, threads), touchIndex(touch)),
+    library: { allocator: 'glibc', env: tunablesEnv(settings) },
+    model,
+    replayed: model,
     async hold(trace, { profile, touch }) {
       const { model, real, first_difference, misplaced } = await besideGlibc(trace, settings, profile, touch);
       return {

@@ -2,6 +2,7 @@
 import type { ReplayerRound } from '../../native/replayer.ts';
 import type { PeerResult } from '../../sim/peers/replay.ts';
 import type { CheckLevel } from '../crosscheck.ts';
+import type { TimeCheck } from '../time-check/agreement.ts';
 import type { Held } from './policies.ts';
 
 export interface PeerCheck {
@@ -9,6 +10,8 @@ export interface PeerCheck {
   readonly verdict: 'agree' | 'differ' | 'unchecked';
   readonly held: Held | null;
   readonly reason: string | null;
+  /** Null where no time was compared. */
+  readonly time: TimeCheck | null;
   readonly syscalls_equal: boolean | null;
   readonly faults_equal: boolean | null;
   readonly resident_equal: boolean | null;
@@ -38,6 +41,7 @@ export function compared(level: CheckLevel, held: Held): PeerCheck {
     verdict: agrees ? 'agree' : unpromised === null ? 'differ' : 'unchecked',
     held,
     reason: agrees || unpromised === null ? null : `counts differ, and the model promises nothing here: ${unpromised}`,
+    time: null,
     syscalls_equal,
     faults_equal,
     resident_equal,

@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { type AllocatorName, allocators, libraryOf } from '../../native/allocators.ts';
 import { native_root } from '../../native/index.ts';
 import { counted_syscalls, type ReplayerRun, runReplayer } from '../../native/replayer.ts';
-import type { Clock, Peer } from '../../sim/peers/peer.ts';
+import type { Clock } from '../../sim/peers/peer.ts';
 import { type PeerResult, replayPeer } from '../../sim/peers/replay.ts';
 import { prices } from '../../sim/spec.ts';
+import type { TimedPeer } from '../../sim/time/work.ts';
 import type { Trace } from '../../traces/trace.ts';
 
 export interface PeerSetting {
@@ -20,7 +21,7 @@ export interface PeerSetting {
   readonly name: string;
   readonly env: Readonly<Record<string, string>>;
   /** The model of it, by that clock; the replayer starts all threads of the trace before it begins. */
-  model(clock: Clock, threads: number, seed: number): Peer;
+  model(clock: Clock, threads: number, seed: number): TimedPeer;
   /** How many seeds to ask: more than one where the library itself draws. */
   readonly chances: number;
 }

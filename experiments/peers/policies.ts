@@ -4,6 +4,7 @@ import type { KernelProfile, TouchModel } from '../../sim/index.ts';
 import type { PeerResult } from '../../sim/peers/replay.ts';
 import type { TimedPeer } from '../../sim/time/work.ts';
 import type { HakTrace } from '../../traces/index.ts';
+import type { ReplayedLibrary } from '../time-check/cached-event.ts';
 import { glibcPolicy } from './glibc-policy.ts';
 import { jemallocPolicy, mimallocPolicy } from './timed-policies.ts';
 
@@ -47,7 +48,11 @@ export interface Held {
 export interface ConfiguredPeer {
   /** To paste; empty where nothing is set. */
   readonly setting: string;
+  /** The library itself under this setting. */
+  readonly library: ReplayedLibrary;
   model(place: PeerPlace): TimedPeer;
+  /** The model in a replay without pauses, in which every event takes so long. */
+  replayed(place: PeerPlace, event_ns: number): TimedPeer;
   /** Rejects as runReplayer does. */
   hold(trace: HakTrace, place: PeerPlace): Promise<Held>;
 }

@@ -29,6 +29,9 @@ import type { ConfiguredPeer, PeerParameter, PeerPlace, PeerPolicy } from './pol
 /** What docs/PEERS.md found the models to hold to, where they are promised at all. */
 const tolerance = 0.05;
 
+/** Of what the library draws: any does. */
+const first_seed = 1;
+
 interface Described {
   readonly unit: string;
   readonly min?: number;
@@ -95,8 +98,12 @@ function policyOf<Settings>(
 }
 
 function configured(parts: Parts): ConfiguredPeer {
+  const { allocator, env } = parts.compared(touchIndex('recorded'));
   return {
     setting: parts.text,
+    library: { allocator, env },
+    replayed: ({ touch, threads }, event_ns) =>
+      parts.compared(touchIndex(touch)).model({ start_ns: 0, event_ns }, threads, first_seed),
     model: (place) => parts.model(place, touchIndex(place.touch)),
     async hold(trace, { touch }) {
       const { statistics, path } = trace;

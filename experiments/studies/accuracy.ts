@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { median } from 'd3-array';
 import { probeProfile } from '../../native/index.ts';
 import { default_profile, nominal_machine, priceAt } from '../../sim/index.ts';
-import type { GlibcMachine } from '../../sim/peers/glibc.ts';
+import { touchIndex } from '../../sim/kernel/touch.ts';
+import { Glibc, type GlibcMachine } from '../../sim/peers/glibc.ts';
 import { type Cause, cause, is_cpu } from '../../sim/time/causes.ts';
 import type { Trace } from '../../traces/index.ts';
 import { combine } from '../calibrate/combine.ts';
@@ -15,10 +16,12 @@ import { type PriceList, priceList } from '../calibrate/price-file.ts';
 import { CheckFailed } from '../command.ts';
 import { glibcMachine } from '../peers/glibc-machine.ts';
 import { prewarm } from '../peers/prewarm.ts';
+import { faultsAlike } from '../time-check/agreement.ts';
+import { eventOf } from '../time-check/cached-event.ts';
+import { type Predicted, predict, type ReplayPrices } from '../time-check/prediction.ts';
 import { glibcTrouble } from '../tune/glibc.ts';
 import { type Measured, measurePoints, type Point } from './accuracy/measuring.ts';
 import { knobs, planned_subjects, trains } from './accuracy/plan.ts';
-import { type Predicted, predict, type ReplayPrices } from './accuracy/prediction.ts';
 import { differencesOf, measurePrograms, type ProgramDifference, recordPrograms } from './accuracy/programs.ts';
 import {
   coverageOf,
@@ -141,14 +144,15 @@ async function measureAll(bench: Bench, folder: string): Promise<Finding> {
   const list = priceList(document, JSON.stringify(document));
   const prices: ReplayPrices = {
     list,
-    event_ns: Math.max(1, Math.round(measured.cached_event_ns - (list.library?.cached_ns ?? list.prices.heap_call_ns))),
+    event_ns: eventOf(measured.cached_event_ns, list),
   };
   const rows = points.map((point, at): Row => {
     const { trace, touch } = point.subject;
+    const makePeer = () => new Glibc(point.knob.settings, glibc(trace), touchIndex(touch));
     bench.progress('predictions', at + 1, points.length);
     return {
       point,
-      predicted: predict({ trace, touch, settings: point.knob.settings }, prices, glibc(trace)),
+      predicted: predict({ trace, touch, makePeer }, prices),
       measured: measured.points[at],
       cpu_ns: median(measured.points[at].cpu_ns)!,
     };
@@ -239,11 +243,7 @@ function scoreOf(name: string, rows: readonly Row[]): Score {
 
 const trainingScore = (rows: readonly Row[]): Score[] => (rows.length === 0 ? [] : [scoreOf('trained on', rows)]);
 
-/** Faults as the model has them: a page or two depend on where the break begins. */
-function countsAlike({ predicted, measured }: Row): boolean {
-  const faults = median(measured.faults)!;
-  return Math.abs(predicted.faults - faults) <= Math.max(2, 0.001 * faults);
-}
+const countsAlike = ({ predicted, measured }: Row): boolean => faultsAlike(predicted.faults, median(measured.faults)!);
 
 interface Reached {
   readonly name: string;

@@ -21,7 +21,7 @@ import { type Cases, casesOf, Oracle, writeInputs } from './oracle.ts';
 import { type Ended, leaveNothingBehind, run } from './process.ts';
 
 /** The real kernel, which is measured and not compared, and the command line: another check holds those. */
-const left_out = new Set(['real.c', 'probe.c', 'replay_main.c']);
+const left_out = new Set(['real.c', 'bare.c', 'probe.c', 'replay_main.c']);
 
 /** What runs only where something is learned. */
 const learning_files = new Set(
@@ -280,7 +280,7 @@ class Workshop {
     const source = join(own, 'logarithms.c');
     const body = `for (int count = 1; count <= ${logarithms}; count += 1) printf("%.17g\\n", hak_natural_log(count));`;
     writeFileSync(source, `#include "hak.h"\nint main(void) { ${body} }\n`);
-    const sound = objects.filter((name) => !['ucb1.o', 'real.o', 'probe.o', 'replay_main.o'].includes(name));
+    const sound = objects.filter((name) => !['ucb1.o', 'real.o', 'bare.o', 'probe.o', 'replay_main.o'].includes(name));
     const parts = [source, ...sound.map((name) => join(folder, name)), join(own, 'mutant.o'), ...link];
     const path = join(own, 'logarithms');
     const built = await run(cc, [...flags, '-w', '-I', join(this.native, 'core'), ...parts, '-o', path]);

@@ -652,6 +652,8 @@ typedef struct {
   bool real;
   int64_t heap_faults, heap_resident_peak_bytes;
   int64_t cpu_ns;
+  /* Of a bare kernel alone. */
+  int64_t slow_touches;
 } hak_measured;
 void hak_json_result(FILE *out, const hak_replay *replay, const hak_measured *measured);
 

@@ -291,7 +291,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
   _exit(70);
 }
 
-bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, bool fills) {
+bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, bool fills, int watching) {
   memset(real, 0, sizeof *real);
   real->memory = memory;
   real->fills = fills;
@@ -312,6 +312,8 @@ bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, boo
       .heap_reallocate = real_heap_reallocate,
       .heap_free = real_heap_free,
   };
+  if (watching == HAK_REAL_BARE) hak_real_bare(real);
+  if (watching == HAK_REAL_IDLE) hak_real_idle(real);
   /* The C library grows by brk alone: whatever it mapped by itself could land in the region. */
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TOP_PAD, HAK_HEAP_TOP_PAD_BYTES);
@@ -366,6 +368,7 @@ void hak_real_end(hak_real *real, hak_measured *measured) {
   measured->real = true;
   measured->cpu_ns = thread_cpu_ns() - real->cpu_before_ns;
   const int64_t own_faults = real->own_faults + real->memory->faults;
+  measured->slow_touches = real->slow_touches;
   measured->heap_faults = thread_faults() - real->faults_before - real->kernel.faults - own_faults;
   measured->heap_resident_peak_bytes = real->heap_resident_peak_bytes;
 }

@@ -2,6 +2,9 @@
 #pragma once
 #include "hak.h"
 
+/* Watched: every count is taken. Bare: the mapped path alone, with nobody looking. Idle: not even that, only the core itself. */
+enum { HAK_REAL_WATCHED, HAK_REAL_BARE, HAK_REAL_IDLE };
+
 typedef struct {
   hak_kernel kernel;
   hak_memory *memory;
@@ -18,13 +21,19 @@ typedef struct {
   int64_t *heap_bytes;
   int64_t heap_objects;
   int64_t areas_peak;
+  /* Of a bare kernel: touches of at least an eighth of a window that began with a wait for memory. */
+  int64_t slow_touches, preemptions;
 } hak_real;
 
 /* Opens the region and warms everything the replay will use. False, with `trouble` set, where the kernel refuses. */
-bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, bool fills);
+bool hak_real_open(hak_real *real, hak_memory *memory, int64_t region_bytes, bool fills, int watching);
 /* Call right before the first event and right after the last. */
 void hak_real_begin(hak_real *real);
 void hak_real_end(hak_real *real, hak_measured *measured);
+
+/* bare.c: exchange what an opened kernel does at an action. */
+void hak_real_bare(hak_real *real);
+void hak_real_idle(hak_real *real);
 
 /* probe.c */
 hak_profile hak_probe(void);

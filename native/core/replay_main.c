@@ -15,6 +15,9 @@
 static hak_replay replay;
 static hak_real real;
 static hak_file file;
+/* In the order of HAK_REAL_WATCHED and what follows it, and then none of them. */
+static const char *const kernel_names[] = {"real", "bare", "idle", "counted"};
+enum { kernel_counted = HAK_REAL_IDLE + 1 };
 static const char *const touch_names[] = HAK_TOUCH_NAMES;
 static const char *const violation_names[] = HAK_VIOLATION_NAMES;
 
@@ -32,9 +35,10 @@ static parameter parameters[] = {
 
 static const char usage[] =
     "usage: hak-replay FILE.hak [--json] [--mode MODE] [--set param=value]... [--price name=ns]... [--touch MODEL]\n"
-    "                  [--kernel real|counted] [--profile KEY=VALUE,...] [--log FROM:TO] [--trust]\n"
+    "                  [--kernel real|bare|idle|counted] [--profile KEY=VALUE,...] [--log FROM:TO] [--trust]\n"
     "                  [--seed N] [--folded] [--die-with-parent]\n"
     "       hak-replay --probe | --fingerprint\n"
+    "--kernel bare: the mapped path alone with nobody looking, for its time; idle: the same without its calls and touches\n"
     "--folded: as a sweep replays, with what no mapping can come of added up; counted kernel only, keeps no checkpoints and no log\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...) {
@@ -198,7 +202,7 @@ static void replay_folded(void) {
 int main(int count, char **words) {
   const char *path = NULL;
   bool json = false;
-  bool counted = false;
+  int kernel = HAK_REAL_WATCHED;
   bool folded = false;
   int touch = -1;
 #define X(name, value, min, max, words) replay.config.name = value;
@@ -235,8 +239,10 @@ int main(int count, char **words) {
     else if (strcmp(word, "--set") == 0) set(value);
     else if (strcmp(word, "--price") == 0) set_price(value);
     else if (strcmp(word, "--seed") == 0) replay.seed = parse_value(value, "seed");
-    else if (strcmp(word, "--kernel") == 0) counted = strcmp(value, "counted") == 0;
-    else if (strcmp(word, "--touch") == 0) {
+    else if (strcmp(word, "--kernel") == 0) {
+      kernel = index_of(kernel_names, sizeof kernel_names / sizeof *kernel_names, value);
+      if (kernel < 0) fail("--kernel: found \"%s\", wanted real bare idle counted", value);
+    } else if (strcmp(word, "--touch") == 0) {
       touch = index_of(touch_names, 5, value);
       if (touch < 0) fail("--touch: found \"%s\", wanted none first page all recorded", value);
     } else if (strcmp(word, "--profile") == 0) {
@@ -260,13 +266,14 @@ int main(int count, char **words) {
     fputs(usage, stderr);
     return 2;
   }
+  const bool counted = kernel == kernel_counted;
   if (folded && !counted) fail("--folded wants --kernel counted: folding is of the model, the real kernel must see every event");
   if (folded && replay.log_to > replay.log_from) fail("--folded keeps no log; leave out --log or --folded");
   if (!probed) wanted = found = hak_probe();
   if (!hak_memory_open(&replay.memory)) fail("cannot reserve memory: %s", strerror(errno));
   if (!hak_file_open(&file, &replay.memory, path)) fail("%s", file.error);
   if (touch < 0) touch = (file.flags & HAK_LAYOUT_FLAG_TOUCH) != 0 ? HAK_TOUCH_RECORDED : HAK_TOUCH_PAGE;
-  if (!counted && !hak_real_open(&real, &replay.memory, replay.config.region_bytes, touch == HAK_TOUCH_ALL))
+  if (!counted && !hak_real_open(&real, &replay.memory, replay.config.region_bytes, touch == HAK_TOUCH_ALL, kernel))
     fail("%s", real.kernel.trouble);
   replay.terse = folded;
   hak_replay_init(&replay, touch, wanted, counted ? NULL : &real.kernel);
@@ -288,6 +295,7 @@ int main(int count, char **words) {
       fputs("{}", stdout);
     else
       hak_json_preconditions(stdout, &before, &real, &wanted, &found);
+    if (kernel == HAK_REAL_BARE) printf(",\"slow_touches\":%lld", (long long)measured.slow_touches);
     fputs(",\"result\":", stdout);
     hak_json_result(stdout, &replay, &measured);
     fputs("}\n", stdout);

@@ -30,6 +30,14 @@ export class MeteredPages extends PageModel {
   lazy_pages = 0;
   /** What the kernel took of the time that was priced since this was set to 0. */
   kernel_ns = 0;
+  /** Pages that were written, and that were read, since these were set to 0: whether or not they were there before. */
+  touched_pages = 0;
+  read_pages = 0;
+  /** The most pages that were visited from one visit of a window to the next, since this was set to 0. */
+  cycled_pages = 0;
+  /** Pages visited so far; and by window of 2 MiB how many those were when its last visit began. */
+  private visited_pages = 0;
+  private visited_at = new Float64Array(64);
   private lazy: LazyRange[] = [];
   private readonly real: Prices;
   private readonly meter: Meter;
@@ -90,6 +98,8 @@ export class MeteredPages extends PageModel {
     const { faults, huge_faults } = this;
     this.endLaziness(start, start + pages);
     super.touch(start, pages, zeroes);
+    this.touched_pages += pages;
+    this.visit(start, pages);
     if (zeroes) this.meter.cleared_bytes += pages * shape.page_bytes;
     return this.faulted(this.faults - faults, this.huge_faults - huge_faults);
   }
@@ -98,6 +108,8 @@ export class MeteredPages extends PageModel {
   override read(start: number, pages: number): number {
     const { faults, huge_faults, resident_pages } = this;
     super.read(start, pages);
+    this.read_pages += pages;
+    this.visit(start, pages);
     if (this.resident_pages > resident_pages) return this.faulted(this.faults - faults, this.huge_faults - huge_faults);
     this.meter.zero_faults += this.faults - faults;
     return this.took((this.faults - faults) * this.real.zero_fault_ns);
@@ -116,6 +128,22 @@ export class MeteredPages extends PageModel {
     }
     this.meter.reclaimed_pages += taken;
     return taken;
+  }
+
+  /** Of a stretch of several windows the first stands for all: they are visited together. */
+  private visit(start: number, pages: number): void {
+    const first = Math.floor(start / shape.window_pages);
+    const last = Math.floor((start + pages - 1) / shape.window_pages);
+    if (last >= this.visited_at.length) this.widenWindows(last + 1);
+    this.cycled_pages = Math.max(this.cycled_pages, this.visited_pages - this.visited_at[first]);
+    this.visited_at.fill(this.visited_pages, first, last + 1);
+    this.visited_pages += pages;
+  }
+
+  private widenWindows(windows: number): void {
+    const wider = new Float64Array(Math.max(windows, 2 * this.visited_at.length));
+    wider.set(this.visited_at);
+    this.visited_at = wider;
   }
 
   private released(kind: number, counted: number, call_ns: number, page_ns: number, ranges = 1): number {

@@ -122,6 +122,8 @@ const moved: readonly number[] = (['cache', 'batch', 'kept', 'map'] as const).ma
 export class HakmemWork implements Work {
   readonly meter = new Meter();
   readonly ticking = [];
+  /** First touches of the heap path in the last event: those among the meter's that its ledger tells. */
+  heap_faults = 0;
   private readonly kernel: MeteredPages;
   private readonly allocator: Allocator;
   private readonly fill_page_ns: number;
@@ -154,6 +156,20 @@ export class HakmemWork implements Work {
     return this.meter.quiet && this.before.is(this);
   }
 
+  /** Pages of the mapped path that the last event wrote and read, first touches among them. */
+  get touched_pages(): number {
+    return this.kernel.touched_pages;
+  }
+
+  get read_pages(): number {
+    return this.kernel.read_pages;
+  }
+
+  /** At most so many pages were visited between those visits and the last ones before them. */
+  get cycled_pages(): number {
+    return this.kernel.cycled_pages;
+  }
+
   get digest(): string {
     return this.allocator.digest.hex();
   }
@@ -167,9 +183,8 @@ export class HakmemWork implements Work {
     const { allocator, meter } = this;
     const { op: kinds, object, size_bytes, align, site, touched_pages } = chunk;
     const kind = kinds[row];
-    meter.begin();
+    this.begin();
     this.before.become(this);
-    this.kernel.kernel_ns = 0;
     const heap_pages = allocator.heap.faults;
     const old_bytes = kind === op.realloc ? allocator.requestedBytes(object[row]) : 0;
     const ns = allocator.run(
@@ -184,7 +199,8 @@ export class HakmemWork implements Work {
     this.events += 1;
     if (kind === op.realloc && moved.includes(allocator.route))
       meter.copied_bytes = pagesOf(Math.min(old_bytes, size_bytes[row])) * shape.page_bytes;
-    meter.faults += allocator.heap.faults - heap_pages;
+    this.heap_faults = allocator.heap.faults - heap_pages;
+    meter.faults += this.heap_faults;
     return this.libraryPart(ns);
   }
 
@@ -193,12 +209,18 @@ export class HakmemWork implements Work {
   }
 
   finish(): number {
-    const { allocator, meter } = this;
-    meter.begin();
-    this.kernel.kernel_ns = 0;
+    const { allocator } = this;
+    this.begin();
     const before_ns = allocator.free_ns;
     allocator.finish();
     return this.libraryPart(allocator.free_ns - before_ns);
+  }
+
+  private begin(): void {
+    this.meter.begin();
+    const { kernel } = this;
+    kernel.kernel_ns = kernel.touched_pages = kernel.read_pages = kernel.cycled_pages = 0;
+    this.heap_faults = 0;
   }
 
   /** What the policy priced, without the kernel's part and without filling pages: the two that have prices of their own here. */

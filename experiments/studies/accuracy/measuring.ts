@@ -1,12 +1,10 @@
 /** Replays of all points, and prices of the same minutes: in each round a calibration, then every point once, in drawn order. */
-import { join } from 'node:path';
-import { median } from 'd3-array';
 import seedrandom from 'seedrandom';
 import { runReplayer } from '../../../native/replayer.ts';
-import { op, originOf, TraceBuilder, writeHak } from '../../../traces/index.ts';
 import type { Pass } from '../../calibrate/combine.ts';
 import { calibrationPass } from '../../calibrate/pass.ts';
 import { tunablesEnv } from '../../peers/tunables.ts';
+import { cachedEvent, cachedTraces } from '../../time-check/cached-event.ts';
 import type { Knob } from './plan.ts';
 import type { Subject } from './subjects.ts';
 
@@ -26,7 +24,7 @@ export interface Measurements {
   readonly points: readonly Measured[];
   readonly passes: Pass[];
   /** An event that the thread's cache serves, replayed with nothing touched: the library's part and the replayer's. */
-  readonly cached_event_ns: number;
+  readonly cached_event_ns: readonly number[];
 }
 
 export interface Effort {
@@ -51,10 +49,7 @@ export async function measurePoints(points: readonly Point[], effort: Effort): P
   const passes: Pass[] = [];
   for (let round = 0; round < rounds; round += 1) {
     passes.push(await calibrationPass(quick));
-    for (const path of cached) {
-      const { rounds: runs, trace } = await runReplayer(path, { allocator: 'glibc', touch: 'none', bare: true });
-      cached_ns.push(runs[0].cpu_ns / trace.events);
-    }
+    for (const path of cached) cached_ns.push(await cachedEvent(path, { allocator: 'glibc', env: {} }));
     for (const [done, at] of shuffled(points.length, random).entries()) {
       const { subject, knob } = points[at];
       const run = await runReplayer(subject.path, {
@@ -71,24 +66,7 @@ export async function measurePoints(points: readonly Point[], effort: Effort): P
     }
   }
   passes.push(await calibrationPass(quick));
-  return { points: measured, passes, cached_event_ns: median(cached_ns)! };
-}
-
-const cached_sizes = [24, 400];
-const cached_pairs = 100_000;
-
-/** One block at a time, taken and given back. */
-function cachedTraces(folder: string): string[] {
-  return cached_sizes.map((size_bytes) => {
-    const builder = new TraceBuilder(2 * cached_pairs);
-    for (let pair = 0; pair < cached_pairs; pair += 1) {
-      builder.allocate(op.malloc, 0, size_bytes);
-      builder.free(0);
-    }
-    const path = join(folder, `cached-${size_bytes}.hak`);
-    writeHak(path, builder.finish(), { time: false, sites: false, touch: false }, () => originOf('generated', {}));
-    return path;
-  });
+  return { points: measured, passes, cached_event_ns: cached_ns };
 }
 
 function shuffled(count: number, random: () => number): number[] {

@@ -14,8 +14,8 @@ import { tunablesEnv } from '../../peers/tunables.ts';
 import { packageRoot } from '../../record.ts';
 import { chooseTouch } from '../../setup.ts';
 import { type Interval, intervalOf } from '../../statistics.ts';
+import { serial_machine } from '../../time-check/prediction.ts';
 import { timePrices } from '../../timed.ts';
-import { serial_machine } from './prediction.ts';
 
 const KiB = 2 ** 10;
 

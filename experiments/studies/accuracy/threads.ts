@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { quantile } from 'd3-array';
 import { runReplayer } from '../../../native/replayer.ts';
 import { type MachineSetup, nominal_machine, perturb } from '../../../sim/index.ts';
+import { touchIndex } from '../../../sim/kernel/touch.ts';
 import type { GlibcSettings } from '../../../sim/peers/glibc/settings.ts';
-import type { GlibcMachine } from '../../../sim/peers/glibc.ts';
+import { Glibc, type GlibcMachine } from '../../../sim/peers/glibc.ts';
 import { type HakTrace, op, open, originOf, type Trace, TraceBuilder, writeHak } from '../../../traces/index.ts';
 import { tunablesEnv } from '../../peers/tunables.ts';
-import { predict, type ReplayPrices, workOf } from './prediction.ts';
+import { predict, type ReplayPrices, workOf } from '../../time-check/prediction.ts';
 import type { Subject } from './subjects.ts';
 
 const KiB = 2 ** 10;
@@ -95,11 +96,13 @@ export function threadRows(
       processors,
       shootdown_ns: prices.list.shootdown_ns ?? nominal_machine.shootdown_ns,
     };
-    const replayed = { trace, touch: 'page', settings } as const;
-    const { setup, makeWork } = workOf(replayed, prices, glibc(trace), machine);
+    const place = glibc(trace);
+    const makePeer = () => new Glibc(settings, place, touchIndex('page'));
+    const replayed = { trace, touch: 'page', makePeer } as const;
+    const { setup, makeWork } = workOf(replayed, prices, machine);
     const order = { runs: wall_ns.length, seed, jitter_permille };
     const { run_ns } = perturb(trace.chunks(), makeWork, setup, order);
-    const { cpu_ns: predicted_ns } = predict(replayed, prices, glibc(trace), machine);
+    const { cpu_ns: predicted_ns } = predict(replayed, prices, machine);
     const label = `${name}, ${processors} processor${processors === 1 ? '' : 's'}`;
     return [
       {
