@@ -157,7 +157,8 @@ describe('a calibration that cannot be finished', () => {
       stdio: 'ignore',
     });
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    const measuring = await until(() => childrenOf(child.pid!, 'hak-calibrate'));
+    // At work, it has seen to it already that it dies with who began it.
+    const measuring = await until(() => childrenOf(child.pid!, 'hak-calibrate').filter((pid) => ticksOf(pid) > 5));
     expect(measuring).toHaveLength(1);
     // So that it cannot end by itself, as it would in a few seconds.
     process.kill(measuring[0], 'SIGSTOP');
@@ -180,6 +181,12 @@ async function until<T>(find: () => readonly T[]): Promise<readonly T[]> {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   throw new Error('waited in vain');
+}
+
+/** Of CPU time, a hundredth of a second each. */
+function ticksOf(pid: number): number {
+  const [user, system] = statOf(pid).split(' ').slice(12, 14);
+  return Number(user) + Number(system);
 }
 
 function childrenOf(parent: number, name: string): number[] {
