@@ -17,6 +17,8 @@ export const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   tune: async () => (await import('./tune.ts')).addTune,
   compare: async () => (await import('./compare.ts')).addCompare,
   'verify-setting': async () => (await import('./verify-setting.ts')).addVerifySetting,
+  gate: async () => (await import('./gate.ts')).addGate,
+  diff: async () => (await import('./diff.ts')).addDiff,
   bench: async () => (await import('./bench.ts')).addBench,
   check: async () => (await import('./check.ts')).addCheck,
   policy: async () => (await import('./policy.ts')).addPolicy,

@@ -13,6 +13,7 @@ import {
 } from '../traces/index.ts';
 import { formatBytes, Progress, print, printJson, wholeNumber } from './command.ts';
 import { reported } from './import.ts';
+import { count, percent, printable, rightAligned } from './words.ts';
 
 export function addInfo(program: Command): void {
   program
@@ -135,7 +136,7 @@ function report(trace: Trace, sha256: string, statistics: Statistics, profile: P
     const busiest = profile.threadEvents().slice(0, top);
     lines.push('', `threads, busiest ${busiest.length}`);
     lines.push(
-      ...columns([['thread', 'events'], ...busiest.map(([thread, events]) => [String(thread), count(events)])]),
+      ...rightAligned([['thread', 'events'], ...busiest.map(([thread, events]) => [String(thread), count(events)])]),
     );
   }
   if (origin.has_sites) {
@@ -165,21 +166,13 @@ function siteTable({ origin }: Trace, uses: readonly SiteUse[]): string[] {
     const { name, hash } = origin.sites[site];
     return [formatBytes(bytes), count(calls), count(unfreed_blocks), formatBytes(unfreed_bytes), name ?? hash];
   });
-  return columns([['bytes', 'calls', 'never freed', 'bytes of them', 'site'], ...rows], 1);
+  return rightAligned([['bytes', 'calls', 'never freed', 'bytes of them', 'site'], ...rows], 1);
 }
 
 /** Names and values in two columns. */
 function table(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`);
-}
-
-/** Right-aligned columns, but the last `left` of them. */
-function columns(rows: readonly (readonly string[])[], left = 0): string[] {
-  const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
-  return rows.map((row) =>
-    `  ${row.map((cell, at) => (at < row.length - left ? cell.padStart(widths[at]) : printable(cell))).join('  ')}`.trimEnd(),
-  );
 }
 
 /** A line for each power of two between the least and the greatest that occurs. */
@@ -193,21 +186,7 @@ function bars(histogram: readonly (readonly [number, number])[], label: (bound: 
     const here = counts.get(bound) ?? 0;
     rows.push([`below ${label(bound)}`, count(here), percent(here / total), '█'.repeat(Math.ceil((here / most) * 40))]);
   }
-  return columns(rows, 1);
-}
-
-/** Text from a file, safe to show: a name may hold anything, escape sequences too. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not reach the terminal
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
-}
-
-function count(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
+  return rightAligned(rows, 1);
 }
 
 function duration(ns: number): string {

@@ -57,7 +57,10 @@ export async function replayPeerCommand(path: string, policy: PeerPolicy, option
   }
 }
 
-function settingsOf({ name: policy, parameters }: PeerPolicy, set: readonly string[]): ReadonlyMap<string, number> {
+export function settingsOf(
+  { name: policy, parameters }: PeerPolicy,
+  set: readonly string[],
+): ReadonlyMap<string, number> {
   return new Map(
     set.map((text) => {
       const [name, word] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
