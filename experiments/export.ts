@@ -1,4 +1,4 @@
-/** `hakmem export TRACE --to FORMAT`: a simulated run in the formats of other tools. */
+/** `hakmem export TRACE --to FORMAT`: a recording, or a simulated run of it, in the formats of other tools. */
 import { statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { fingerprint } from '../native/spec-to-c.ts';
@@ -9,6 +9,7 @@ import { type CheckLevel, crossCheck } from './crosscheck.ts';
 import { chrome } from './export/chrome.ts';
 import { csv } from './export/csv.ts';
 import type { Exporter, RunCheck } from './export/exporter.ts';
+import { exportRecorded, recorded_formats } from './export/recorded.ts';
 import { speedscope } from './export/speedscope.ts';
 import { policyId } from './policy/module.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
@@ -19,6 +20,8 @@ const exporters: { readonly [format: string]: Exporter } = { chrome, speedscope,
 
 interface Options extends SetupOptions {
   readonly to: string;
+  /** Unless given: the run, where the format has one. */
+  readonly of?: 'trace' | 'run';
   readonly output: string;
   readonly check: CheckLevel;
   readonly progress?: boolean;
@@ -26,15 +29,24 @@ interface Options extends SetupOptions {
 }
 
 export function addExport(program: Command): void {
-  const formats = Object.keys(exporters);
-  const said = formats.map((format) => `${format}: ${exporters[format].says}`).join('; ');
+  const formats = [...new Set([...Object.keys(recorded_formats), ...Object.keys(exporters)])];
+  const saying = (known: { readonly [format: string]: { readonly says: string } }): string =>
+    Object.entries(known)
+      .map(([format, { says }]) => `${format}: ${says}`)
+      .join('; ');
   addSetupOptions(
     program
       .command('export')
-      .description('a simulated run for other tools')
+      .description('a recording, or a simulated run of it, for other tools')
       .argument('<trace>', 'a .hak file, or any format that import reads'),
   )
-    .addOption(new Option('--to <format>', said).choices(formats).makeOptionMandatory())
+    .addOption(new Option('--to <format>', 'the format').choices(formats).makeOptionMandatory())
+    .addOption(
+      new Option(
+        '--of <what>',
+        `trace: its events (${saying(recorded_formats)}), or run: a simulation (${saying(exporters)}); the run, where the format has one`,
+      ).choices(['trace', 'run']),
+    )
     .requiredOption('-o, --output <file>', 'where it goes')
     .addOption(
       new Option('--check <level>', 'how far to check the run first')
@@ -48,8 +60,18 @@ export function addExport(program: Command): void {
 
 async function exportCommand(path: string, options: Options): Promise<void> {
   const { to, output, check: level, json } = options;
+  const of = options.of ?? (Object.hasOwn(exporters, to) ? 'run' : 'trace');
+  if (of === 'run' && !Object.hasOwn(exporters, to))
+    throw new UsageError(`--of run: of a run there are ${Object.keys(exporters).join(' ')}, not ${to}`);
   const trace = open(path);
   if (trace.statistics.events === 0) throw new UsageError(`${path}: no events; wanted a trace with some`);
+  if (of === 'trace') {
+    const bytes = await exportRecorded(trace, to, output);
+    const { events } = trace.statistics;
+    if (json) printJson({ output, to, of, bytes, events });
+    else print(`${output}: ${to}, ${formatBytes(bytes)}, ${events} events`);
+    return;
+  }
   const chosen = await choose(trace, options);
   const { events } = trace.statistics;
   const progress = new Progress(`exporting ${path}`, options.progress === true);
@@ -61,7 +83,7 @@ async function exportCommand(path: string, options: Options): Promise<void> {
   );
   const bytes = statSync(output).size;
   progress.finish();
-  if (json) printJson({ output, to, bytes, events, check, about });
+  if (json) printJson({ output, to, of, bytes, events, check, about });
   else print(`${output}: ${to}, ${formatBytes(bytes)}, ${events} events, ${about.check}`);
 }
 

@@ -1,12 +1,22 @@
 /** Tools on recordings: what they say is what the events are, and what they write is legal and whole. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openDuckdb } from '../experiments/sweep/duckdb.ts';
 import { allowed, parseBudgets, slack } from '../experiments/trace-diff/budget.ts';
 import { matchUses } from '../experiments/trace-diff/match.ts';
 import type { Use } from '../experiments/trace-diff/uses.ts';
+import type { ByteSource } from '../traces/hak.ts';
+import { ImportedTrace } from '../traces/imported.ts';
+import { type Chunk, exporters, HakTrace, HakWriter, limits, op, open, type Trace } from '../traces/index.ts';
+import { fileOf, legal_rows, MemorySink, rowsOf, sourceOf } from './memory-file.ts';
+
+const database = await openDuckdb();
+const duckdb = database !== null;
+database?.close();
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-tools-'));
@@ -208,6 +218,235 @@ describe('diff', () => {
     const none = { reallocs: 0, frees: 0, unfreed: 0, unfreed_bytes: 0, live: 0, lifetime_events: null };
     return { name, allocations, bytes: bytes * allocations, ...none, faults: 0, syscalls: 0 };
   }
+});
+
+describe('export of a recording', () => {
+  const no_spool = {
+    append(): never {
+      throw new Error('text puts nothing aside');
+    },
+    read: () => new Uint8Array(0),
+  };
+  /** As the file numbers them: two formats keep slots. */
+  const eventsOf = (chunks: Iterable<Chunk>) =>
+    [...chunks].flatMap((chunk) =>
+      Array.from({ length: chunk.length }, (_, row) => ({
+        kind: chunk.op[row],
+        thread: chunk.thread[row],
+        object: chunk.object[row],
+        size_bytes: chunk.size_bytes[row],
+        align: chunk.align[row],
+      })),
+    );
+  const threads = sample('threads');
+  const exported = (to: string, trace = threads): Buffer => {
+    ran(0, 'export', trace, '--of', 'trace', '--to', to, '-o', at(`x.${to}`));
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    return readFileSync(at(`x.${to}`));
+  };
+
+  test('text, imported again, is the same events: operation, thread, block, size, alignment, time', () => {
+    const textOf = (trace: Trace): ByteSource => {
+      const sink = new MemorySink();
+      exporters.text.write(trace, sink, no_spool);
+      return sourceOf(sink.bytes, 'x.txt');
+    };
+    fc.assert(
+      fc.property(
+        legal_rows.filter((rows) => rows.length > 0),
+        fc.boolean(),
+        (drawn, time) => {
+          // realloc to nothing is a free.
+          const rows = drawn.map((row) =>
+            row.op === op.realloc ? { ...row, size_bytes: Math.max(1, row.size_bytes) } : row,
+          );
+          const columns = { time, sites: false, touch: false };
+          const imported = new ImportedTrace(textOf(new HakTrace(sourceOf(fileOf(rows, 100, columns)))));
+          const threads = [...new Set(rows.map(({ thread }) => thread))];
+          expect(rowsOf(imported.chunks())).toEqual(
+            rows.map((row, event) => ({
+              ...row,
+              thread: threads.indexOf(row.thread),
+              site: 0,
+              time_ns: time ? row.time_ns - rows[0].time_ns : event * 1000,
+              touched_pages: limits.unknown,
+            })),
+          );
+          const sink = new MemorySink();
+          const writer = new HakWriter('x.hak', sink, columns);
+          for (const chunk of imported.chunks()) writer.add(chunk);
+          writer.finish(imported.origin);
+          const again = new ImportedTrace(textOf(new HakTrace(sourceOf(sink.bytes))));
+          expect(rowsOf(again.chunks())).toEqual(rowsOf(imported.chunks()));
+          expect(again.origin.dropped).toBe(0);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test('alk: read back by the format, the events are those of the trace', () => {
+    const bytes = exported('alk');
+    const read: ReturnType<typeof eventsOf> = [];
+    let thread = -1;
+    for (let offset = 0; offset < bytes.length; offset += 24) {
+      const head = bytes.readBigUInt64LE(offset);
+      const [type, object] = [Number(head & 0xffn), Number(head >> 8n)];
+      const [a, b] = [Number(bytes.readBigUInt64LE(offset + 8)), Number(bytes.readBigUInt64LE(offset + 16))];
+      if (type === 5) thread = a;
+      else if (type === 0) read.push({ kind: op.malloc, thread, object, size_bytes: a, align: b });
+      else if (type === 1) read.push({ kind: op.free, thread, object, size_bytes: 0, align: 0 });
+      else if (type === 3) read.push({ kind: op.aligned, thread, object, size_bytes: a, align: b });
+      else if (type === 4) {
+        expect(a).toBe(object);
+        read.push({ kind: op.realloc, thread, object, size_bytes: b, align: 0 });
+      } else expect(type).toBe(7);
+    }
+    // alk has no calloc.
+    const wanted = eventsOf(open(threads).chunks()).map((row) =>
+      row.kind === op.calloc ? { ...row, kind: op.malloc } : row,
+    );
+    expect(read).toEqual(wanted);
+  });
+
+  test('wl: every thread has its own events in order, and no block is used before another thread let go of it', () => {
+    const bytes = exported('wl');
+    let position = 0;
+    const number = (): number => {
+      let value = 0;
+      for (;;) {
+        const byte = bytes[position++];
+        value = value * 128 + (byte & 127);
+        if (byte < 128) return value;
+      }
+    };
+    const starts: number[] = [];
+    let [pointers, syncs, announced] = [0, 0, 0];
+    for (let code = bytes[position++]; code !== 1; code = bytes[position++]) {
+      const value = number();
+      if (code === 8) pointers = value;
+      else if (code === 9) syncs = value;
+      else if (code === 10) announced = value;
+      else if (code === 11) starts.push(value);
+      else throw new Error(`code ${code}`);
+    }
+    expect(starts).toHaveLength(announced);
+    expect(starts[0]).toBe(position);
+    type Call = { code: number; values: number[] };
+    const arity: Record<number, number> = { 2: 2, 3: 2, 4: 3, 5: 1, 6: 1, 7: 1, 12: 3 };
+    const scripts = starts.map((start) => {
+      const calls: Call[] = [];
+      position = start;
+      for (let code = bytes[position++]; code !== 1; code = bytes[position++])
+        calls.push({ code, values: Array.from({ length: arity[code] }, number) });
+      return calls;
+    });
+    expect(position).toBe(bytes.length);
+    const codes: Record<number, number> = { 2: op.malloc, 3: op.calloc, 4: op.realloc, 5: op.free, 12: op.aligned };
+    const of = (kind: number, object: number, size_bytes: number, align: number): number[] => [
+      kind,
+      object,
+      size_bytes,
+      align,
+    ];
+    const events = eventsOf(open(threads).chunks());
+    const numbers = [...new Set(events.map(({ thread }) => thread))];
+    scripts.forEach((calls, at_thread) => {
+      const read = calls
+        .filter(({ code }) => codes[code] !== undefined)
+        .map(({ code, values }) =>
+          of(codes[code], values[0] - 1, code === 5 ? 0 : values.at(-1)!, code === 12 ? values[1] : 0),
+        );
+      const wanted = events.filter(({ thread }) => thread === numbers[at_thread]);
+      expect(read).toEqual(wanted.map((row) => of(row.kind, row.object, row.size_bytes, row.align)));
+    });
+    // Runs the threads in the worst order that the signals allow: the last one that can go, goes.
+    const at_call = scripts.map(() => 0);
+    const signalled = new Set<number>();
+    const live = new Set<number>();
+    for (;;) {
+      const ready = scripts.findLastIndex((calls, thread) => {
+        const next = calls[at_call[thread]];
+        return next !== undefined && (next.code !== 7 || signalled.has(next.values[0]));
+      });
+      if (ready < 0) break;
+      const { code, values } = scripts[ready][at_call[ready]++];
+      if (code === 6) signalled.add(values[0]);
+      else if (code === 5) expect(live.delete(values[0])).toBe(true);
+      else if (code === 4) expect(live.has(values[0])).toBe(true);
+      else if (code !== 7) {
+        expect(live.has(values[0]) || values[0] >= pointers).toBe(false);
+        live.add(values[0]);
+      }
+    }
+    expect(at_call).toEqual(scripts.map((calls) => calls.length));
+    expect(signalled.size).toBe(syncs - 1);
+  });
+
+  test('csv has a line an event, and blocks have numbers of their own', () => {
+    write('few.txt', '3: malloc 0x10 100\n3: free 0x10\n3: memalign 0x10 64 5\n3: realloc 0x20 0x10 9\n');
+    expect(exported('csv', at('few.txt')).toString()).toBe(
+      [
+        'event,time_ns,thread,op,block,size_bytes,align,site,touched_pages',
+        '0,0,0,malloc,0,100,,,',
+        '1,1000,0,free,0,,,,',
+        '2,2000,0,aligned,1,5,64,,',
+        '3,3000,0,realloc,1,9,,,',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('chrome counts what is live, and its blocks end', () => {
+    const { traceEvents } = JSON.parse(exported('chrome', sample('ffmpeg')).toString());
+    const of = (ph: string): { name: string; args: { bytes?: number } }[] =>
+      traceEvents.filter((event: { ph: string }) => event.ph === ph);
+    expect(of('b').length).toBeGreaterThan(100);
+    expect(of('e')).toHaveLength(of('b').length);
+    const most = Math.max(...of('C').map(({ name, args }) => (name === 'live_bytes' ? args.bytes! : 0)));
+    const { peak_live_bytes } = open(sample('ffmpeg')).statistics;
+    expect(most / peak_live_bytes).toBeGreaterThan(0.9);
+    expect(most).toBeLessThanOrEqual(peak_live_bytes);
+  });
+
+  test('speedscope weighs stacks by bytes, outermost frame first', () => {
+    const { shared, profiles } = JSON.parse(exported('speedscope', sample('r-stacks')).toString());
+    const { total_bytes, allocations, reallocs } = open(sample('r-stacks')).statistics;
+    expect(profiles.map(({ endValue }: { endValue: number }) => endValue)).toEqual([
+      total_bytes,
+      allocations + reallocs,
+    ]);
+    const stacks = profiles[0].samples.map((stack: number[]) =>
+      stack
+        .map((frame) => shared.frames[frame].name)
+        .reverse()
+        .join(' < '),
+    );
+    const names = new Set(open(sample('r-stacks')).origin.sites.map(({ name, hash }) => name ?? hash));
+    expect(stacks.filter((stack: string) => !names.has(stack))).toEqual([]);
+  });
+
+  test.runIf(duckdb)('parquet, and the queries of docs/TRACES.md run as they stand on it', async () => {
+    exported('parquet', sample('ffmpeg'));
+    const page = readFileSync(join(root, 'docs', 'TRACES.md'), 'utf8');
+    const queries = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql]) => sql);
+    expect(queries).toHaveLength(3);
+    for (const sql of queries) {
+      const { rows } = JSON.parse(ran(0, 'query', sql.replaceAll('my.parquet', 'x.parquet'), '--json'));
+      expect(rows.length).toBeGreaterThan(0);
+    }
+    const [{ events, bytes }] = JSON.parse(
+      ran(0, 'query', "SELECT count(*) AS events, sum(size_bytes) AS bytes FROM read_parquet('x.parquet')", '--json'),
+    ).rows;
+    const { statistics } = open(sample('ffmpeg'));
+    expect([events, Number(bytes)]).toEqual([statistics.events, statistics.total_bytes]);
+  });
+
+  test('refuses a format that a run has not, and a folder that is not there', () => {
+    expect(refused('export', threads, '--of', 'run', '--to', 'wl', '-o', 'x')).toMatch(/of a run there are chrome/);
+    expect(refused('export', threads, '--to', 'wl', '-o', 'none/x')).toMatch(/none\/x: cannot be written/);
+    expect(refused('export', threads, '--to', 'pdf', '-o', 'x')).toMatch(/Allowed choices/);
+  });
 });
 
 function write(name: string, content: string): string {

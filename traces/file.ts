@@ -13,6 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import type { Spool } from './exporters/exporter.ts';
 import type { ByteSink, ByteSource } from './hak.ts';
 import { HakWriter } from './hak.ts';
 import type { Columns } from './importer.ts';
@@ -137,6 +138,44 @@ class AtomicFile implements ByteSink {
     } catch (error) {
       throw new TraceError(this.path, '', `cannot be written: ${reason(error)}`);
     }
+  }
+}
+
+/** Bytes put aside in a file beside `path`, until `discard`. Throws TraceError where it cannot be written. */
+export class Spooled implements Spool {
+  private readonly path: string;
+  private readonly descriptor: number;
+  private source: FileSource | undefined;
+
+  constructor(path: string) {
+    this.path = `${path}.${process.pid}.spool.tmp`;
+    try {
+      this.descriptor = openSync(this.path, 'w');
+    } catch (error) {
+      throw new TraceError(path, '', `cannot be written: ${reason(error)}`);
+    }
+    unfinished.add(this.path);
+  }
+
+  append(bytes: Uint8Array): void {
+    try {
+      writeAll(this.descriptor, bytes, null);
+    } catch (error) {
+      throw new TraceError(this.path, '', `cannot be written: ${reason(error)}`);
+    }
+  }
+
+  /** What was appended before the first reading. */
+  read(offset: number, length: number): Uint8Array {
+    this.source ??= new FileSource(this.path);
+    return this.source.read(offset, length);
+  }
+
+  discard(): void {
+    this.source?.close();
+    closeSync(this.descriptor);
+    rmSync(this.path, { force: true });
+    unfinished.delete(this.path);
   }
 }
 

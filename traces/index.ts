@@ -5,7 +5,17 @@ import { ImportedTrace } from './imported.ts';
 import { type Trace, TraceError } from './trace.ts';
 
 export { TraceBuilder } from './builder.ts';
-export { discardUnfinished, FileSource, sha256OfFile, writeAtomically, writeHak, writeLongHak } from './file.ts';
+export type { Spool, TraceExporter } from './exporters/exporter.ts';
+export { exporters } from './exporters/index.ts';
+export {
+  discardUnfinished,
+  FileSource,
+  Spooled,
+  sha256OfFile,
+  writeAtomically,
+  writeHak,
+  writeLongHak,
+} from './file.ts';
 export { type ByteSink, type ByteSource, HakTrace, HakWriter } from './hak.ts';
 export type { Columns, Importer, Importing } from './importer.ts';
 export { importers, importing } from './importers.ts';

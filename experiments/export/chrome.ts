@@ -3,13 +3,13 @@
  * its allocation to its free, on a track for its call site. Format: "Trace Event Format", JSON object form.
  */
 import { type Chunk, op } from '../../traces/index.ts';
+import { TextSink } from '../../traces/text-sink.ts';
 import { formatBytes } from '../sizes.ts';
 import type { Exporter } from './exporter.ts';
 import { block_bytes, watch } from './run.ts';
 import { siteNames } from './sites.ts';
-import { TextSink } from './text-sink.ts';
 
-const process_id = 1;
+export const process_id = 1;
 
 export const chrome: Exporter = {
   says: 'Chrome trace events for Perfetto: memory counters and large blocks',
@@ -44,7 +44,7 @@ export const chrome: Exporter = {
 };
 
 /** One event, after a comma: the process name came before it. */
-function emit(out: TextSink, event: object): void {
+export function emit(out: TextSink, event: object): void {
   out.add(`,\n${JSON.stringify(event)}`);
 }
 
@@ -55,7 +55,7 @@ interface Open {
 }
 
 /** Begin and end of blocks, as nestable asynchronous events: blocks of one site overlap as they like. */
-class Blocks {
+export class Blocks {
   private readonly out: TextSink;
   private readonly announce: (site: number) => void;
   private readonly open = new Map<number, Open>();

@@ -1,7 +1,8 @@
 /** The checkpoints as a table: what a spreadsheet or a plot of one's own starts from. Comment lines say what it is. */
+
+import { TextSink } from '../../traces/text-sink.ts';
 import type { Exporter } from './exporter.ts';
 import { watch } from './run.ts';
-import { TextSink } from './text-sink.ts';
 
 export const csv: Exporter = {
   says: 'the checkpoints as a table',

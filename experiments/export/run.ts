@@ -33,7 +33,7 @@ export function watch({ trace, chosen, progress }: ExportRun, watcher: Watcher):
 /** Blocks from here on are worth a line of their own. */
 export const block_bytes = large_bytes;
 
-class Live {
+export class Live {
   bytes = 0;
   private size_of = new Float64Array(1024);
 

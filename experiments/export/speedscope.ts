@@ -3,10 +3,10 @@
  * to the site that allocated the block; what no event was charged with has a frame of its own. Format: https://www.speedscope.app/file-format-schema.json.
  */
 import { op, op_names } from '../../traces/index.ts';
+import { TextSink } from '../../traces/text-sink.ts';
 import type { Exporter } from './exporter.ts';
 import { watch } from './run.ts';
 import { siteNames } from './sites.ts';
-import { TextSink } from './text-sink.ts';
 
 export const speedscope: Exporter = {
   says: 'a speedscope profile: simulated time by call site',

@@ -1,5 +1,5 @@
 /** Text to bytes in pieces of a readable size, so that a file of millions of lines is written in few calls. */
-import type { ByteSink } from '../../traces/index.ts';
+import type { ByteSink } from './hak.ts';
 
 const piece_length = 1 << 16;
 
@@ -19,7 +19,7 @@ export class TextSink {
   }
 
   flush(): void {
-    if (this.length > 0) this.sink.append(Buffer.from(this.pieces.join('')));
+    if (this.length > 0) this.sink.append(new TextEncoder().encode(this.pieces.join('')));
     this.pieces = [];
     this.length = 0;
   }
