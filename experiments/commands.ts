@@ -10,6 +10,8 @@ export const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   generate: async () => (await import('./generate.ts')).addGenerate,
   import: async () => (await import('./import.ts')).addImport,
   info: async () => (await import('./info.ts')).addInfo,
+  filter: async () => (await import('./filter.ts')).addFilter,
+  anonymize: async () => (await import('./anonymize.ts')).addAnonymize,
   replay: async () => (await import('./replay.ts')).addReplay,
   explain: async () => (await import('./explain.ts')).addExplain,
   calibrate: async () => (await import('./calibrate.ts')).addCalibrate,

@@ -1,6 +1,16 @@
 /** `hakmem import FILE -o FILE.hak`: another tool's trace as ours. */
 import type { Command } from 'commander';
-import { type Chunk, FileSource, HakTrace, importers, importing, TraceError, writeLongHak } from '../traces/index.ts';
+import {
+  type Chunk,
+  type Columns,
+  FileSource,
+  HakTrace,
+  importers,
+  importing,
+  type Trace,
+  TraceError,
+  writeLongHak,
+} from '../traces/index.ts';
 import { Progress, print, printJson, UsageError, wholeNumber } from './command.ts';
 
 const formats = ['hak', ...importers.map(({ name }) => name)];
@@ -57,13 +67,24 @@ function begin(source: FileSource, from: string | undefined): ReturnType<typeof 
 }
 
 /** The chunks, of which there must be one. */
-function* someOf(path: string, chunks: Iterable<Chunk>): Generator<Chunk> {
+export function* someOf(
+  path: string,
+  chunks: Iterable<Chunk>,
+  otherwise = 'no allocation and no free in it; wanted a trace',
+): Generator<Chunk> {
   let events = 0;
   for (const chunk of chunks) {
     events += chunk.length;
     yield chunk;
   }
-  if (events === 0) throw new TraceError(path, '', 'no allocation and no free in it; wanted a trace');
+  if (events === 0) throw new TraceError(path, '', otherwise);
+}
+
+/** The optional columns that a trace has. */
+export function columnsOf(trace: Trace): Columns {
+  if (trace instanceof HakTrace) return trace.columns;
+  const { origin, statistics } = trace;
+  return { time: origin.has_time, sites: origin.has_sites, touch: statistics.large_blocks_touched > 0 };
 }
 
 /** The chunks, counted by `progress` as they go by. `total` 0 where it is not known. */

@@ -12,7 +12,7 @@ import type { Use } from '../experiments/trace-diff/uses.ts';
 import type { ByteSource } from '../traces/hak.ts';
 import { ImportedTrace } from '../traces/imported.ts';
 import { type Chunk, exporters, HakTrace, HakWriter, limits, op, open, type Trace } from '../traces/index.ts';
-import { fileOf, legal_rows, MemorySink, rowsOf, sourceOf } from './memory-file.ts';
+import { fileOf, legal_rows, MemorySink, type Row, rowsOf, sourceOf } from './memory-file.ts';
 
 const database = await openDuckdb();
 const duckdb = database !== null;
@@ -446,6 +446,145 @@ describe('export of a recording', () => {
     expect(refused('export', threads, '--of', 'run', '--to', 'wl', '-o', 'x')).toMatch(/of a run there are chrome/);
     expect(refused('export', threads, '--to', 'wl', '-o', 'none/x')).toMatch(/none\/x: cannot be written/);
     expect(refused('export', threads, '--to', 'pdf', '-o', 'x')).toMatch(/Allowed choices/);
+  });
+});
+
+describe('filter', () => {
+  const all = (trace: string) => rowsOf(open(trace).chunks());
+  const kept = (trace: string, ...options: string[]) => {
+    ran(0, 'filter', trace, '-o', at('part.hak'), ...options);
+    // info reads all of it and compares with what the file claims.
+    ran(0, 'info', at('part.hak'));
+    return all(at('part.hak'));
+  };
+  /** The rows whose block was allocated by a row that `wanted` holds of, blocks numbered anew; what lies outside a window is no row. */
+  const expected = (
+    rows: readonly Row[],
+    wanted: (row: Row) => boolean,
+    inside: (row: Row) => boolean = () => true,
+  ) => {
+    const numbers = new Map<number, number>();
+    return rows.filter(inside).flatMap((row) => {
+      if (row.op < op.realloc && wanted(row)) numbers.set(row.block, numbers.size);
+      const block = numbers.get(row.block);
+      return block === undefined ? [] : [{ ...row, block }];
+    });
+  };
+
+  test('keeps what was asked for, and everything that becomes of it', () => {
+    const trace = sample('ffmpeg');
+    const rows = all(trace);
+    const { sites } = open(trace).origin;
+    const of = (text: string) => (row: Row) => sites[row.site].name!.includes(text);
+    expect(kept(trace, '--size', '1000:64K')).toEqual(
+      expected(rows, ({ size_bytes }) => size_bytes >= 1000 && size_bytes <= 65_536),
+    );
+    expect(kept(trace, '--thread', '0', '--site', 'avutil', '--site', 'x264')).toEqual(
+      expected(rows, (row) => row.thread === 0 && (of('avutil')(row) || of('x264')(row))),
+    );
+    const [from, to] = [rows[2000].time_ns, rows[9000].time_ns];
+    expect(kept(trace, '--from', `${from}ns`, '--to', `${to}ns`)).toEqual(
+      expected(
+        rows,
+        () => true,
+        ({ time_ns }) => time_ns >= from && time_ns < to,
+      ),
+    );
+  });
+
+  test('samples whole call sites, the same ones for a seed, and says so in the trace', () => {
+    const rows = kept(sample('ffmpeg'), '--sample', '0.5', '--seed', '3');
+    const sites = new Set(rows.filter((row) => row.op < op.realloc).map(({ site }) => site));
+    expect(rows).toEqual(expected(all(sample('ffmpeg')), ({ site }) => sites.has(site)));
+    expect(kept(sample('ffmpeg'), '--sample', '0.5', '--seed', '3')).toEqual(rows);
+    expect(open(at('part.hak')).origin).toMatchObject({
+      process: null,
+      notes: expect.arrayContaining(['Filtered: a sample of 0.5, seed 3.']),
+    });
+  });
+
+  test('without recorded time the window counts a microsecond an event', () => {
+    write('plain.txt', '1: malloc 0x10 1\n1: malloc 0x20 2\n1: free 0x10\n1: malloc 0x30 3\n1: free 0x20\n');
+    expect(kept(at('plain.txt'), '--from', '1us', '--to', '4us').map(({ size_bytes }) => size_bytes)).toEqual([2, 3]);
+  });
+
+  test('refuses what keeps nothing, and options that are none', () => {
+    const trace = sample('sqlite');
+    const no = (...options: string[]) => refused('filter', trace, '-o', 'none.hak', ...options);
+    expect(no('--thread', '77')).toMatch(/no event that is wanted/);
+    expect(no('--site', 'nobody')).toMatch(/no call site of .* has nobody in its name/);
+    expect(no('--size', '5')).toMatch(/not a range/);
+    expect(no('--size', '5:4')).toMatch(/ends before it begins/);
+    expect(no('--from', '5')).toMatch(/not a time/);
+    expect(no('--from', '2s', '--to', '1s')).toMatch(/not after --from/);
+    expect(no('--sample', '0')).toMatch(/not a share/);
+    expect(refused('filter', write('p.txt', '1: malloc 0x1 1\n'), '-o', 'none.hak', '--site', 'x')).toMatch(
+      /no call sites/,
+    );
+  });
+});
+
+describe('anonymize', () => {
+  const trace = sample('r-stacks');
+  const made = (name: string, ...options: string[]): Trace => {
+    ran(0, 'anonymize', trace, '-o', at(name), ...options);
+    ran(0, 'info', at(name));
+    return open(at(name));
+  };
+
+  test('no word of the original is left in the file, and the events are the same', () => {
+    const { origin } = open(trace);
+    const anonymous = made('anonymous.hak');
+    const file = readFileSync(at('anonymous.hak'), 'latin1');
+    const words = [
+      origin.program,
+      origin.command,
+      origin.machine ?? '',
+      ...origin.sites.flatMap(({ hash, name }) => [hash, ...(name ?? '').split(' < ')]),
+    ].flatMap((text) => [text, ...text.split(/[^\w.]+/)]);
+    const telling = [...new Set(words)].filter((word) => /[A-Za-z]/.test(word) && word.length > 4);
+    expect(telling.length).toBeGreaterThan(1000);
+    expect([...telling, ...origin.notes].filter((word) => file.includes(word))).toEqual([]);
+    expect(rowsOf(anonymous.chunks())).toEqual(rowsOf(open(trace).chunks()));
+    // What two sites share in frames they still share.
+    const shapes = ({ sites }: Trace['origin']): number[][] => {
+      const numbers = new Map<string, number>();
+      return sites.map(({ name }) =>
+        (name ?? '').split(' < ').map((frame) => {
+          const number = numbers.get(frame) ?? numbers.size;
+          numbers.set(frame, number);
+          return number;
+        }),
+      );
+    };
+    expect(shapes(anonymous.origin)).toEqual(shapes(origin));
+  });
+
+  test('under one key names are alike, under two or none they are not', () => {
+    write('key', 'sixteen bytes, and more');
+    write('other', 'sixteen bytes, and none');
+    const names = (name: string, ...options: string[]): unknown => made(name, ...options).origin.sites;
+    const first = names('a.hak', '--key-file', 'key');
+    expect(names('b.hak', '--key-file', 'key')).toEqual(first);
+    expect(names('c.hak', '--key-file', 'other')).not.toEqual(first);
+    expect(names('d.hak')).not.toEqual(names('e.hak'));
+  });
+
+  test('rounds sizes up and leaves out times where that is asked for', () => {
+    const rounded = made('rounded.hak', '--round-sizes', '4K', '--without-times');
+    expect(rounded.origin).toMatchObject({ has_time: false, process: null });
+    const before = rowsOf(open(trace).chunks());
+    expect(rowsOf(rounded.chunks()).map(({ size_bytes, time_ns }) => [size_bytes, time_ns])).toEqual(
+      before.map(({ size_bytes }, event) => [Math.ceil(size_bytes / 4096) * 4096, event * 1000]),
+    );
+  });
+
+  test('refuses a key that can be guessed', () => {
+    expect(refused('anonymize', trace, '-o', 'x.hak', '--key-file', write('short', 'secret'))).toMatch(
+      /found 6 bytes, wanted 16/,
+    );
+    expect(refused('anonymize', trace, '-o', 'x.hak', '--key-file', 'nowhere')).toMatch(/--key-file: nowhere/);
+    expect(refused('anonymize', trace, '-o', 'x.hak', '--round-sizes', '0')).toMatch(/found 0/);
   });
 });
 
