@@ -240,7 +240,7 @@ describe('one line and exit code 2, and nothing is written', () => {
 
   test.each([
     ['no trace', ['nowhere.hak', '--to', 'csv', '-o', at('no.csv')], 'nowhere.hak'],
-    ['unknown format', [sample, '--to', 'xls', '-o', at('no.csv')], 'chrome, speedscope, csv'],
+    ['unknown format', [sample, '--to', 'xls', '-o', at('no.csv')], 'text, csv, wl, alk, speedscope, parquet, chrome'],
     ['no format', [sample, '-o', at('no.csv')], '--to'],
     ['no output', [sample, '--to', 'csv'], '--output'],
     ['a folder that is not there', [sample, '--to', 'csv', '-o', at('none/no.csv')], 'none/no.csv'],
