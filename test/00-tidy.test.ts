@@ -115,7 +115,9 @@ test('every file is reached from a command, a package export, a script or a test
   const named = new Set(
     [...reached]
       .filter((file) => imports.has(file))
-      .flatMap((file) => [...read(file).matchAll(/(?<!from |import\()'([\w./-]+)\.(?:js|ts)'/g)].map(([, path]) => basename(path))),
+      .flatMap((file) =>
+        [...read(file).matchAll(/(?<!from |import\()'([\w./-]+)\.(?:js|ts)'/g)].map(([, path]) => basename(path)),
+      ),
   );
   for (const file of files) if (named.has(basename(file, '.ts'))) visit(file);
   expect(files.filter((file) => !reached.has(file))).toEqual([]);
