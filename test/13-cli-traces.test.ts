@@ -1,5 +1,5 @@
 /** generate, import and info from a shell's side: exit codes, one line on stderr, and nothing half-written. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,23 +8,15 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { strToU8, zipSync } from 'fflate';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bin, type Ran, refusedIn, run } from './command-line.ts';
 
-const bin = join(import.meta.dirname, '..', 'bin', 'hakmem.js');
 let folder = '';
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hakmem-cli-'));
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-interface Ran {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function hakmem(...args: string[]): Ran {
-  return spawnSync(process.execPath, [bin, ...args], { cwd: folder, encoding: 'utf8', maxBuffer: 2 ** 26 });
-}
+const hakmem = (...args: string[]): Ran => run(folder, args);
 
 /** Runs what must hold: exit 0 and not a word on stderr. */
 function holds(...args: string[]): string {
@@ -33,14 +25,7 @@ function holds(...args: string[]): string {
   return stdout;
 }
 
-/** Runs what must be refused: exit 2, one line on stderr, nothing on stdout, nothing written. */
-function refused(...args: string[]): string {
-  const before = readdirSync(folder);
-  const { status, stdout, stderr } = hakmem(...args);
-  expect({ status, stdout, lines: stderr.split('\n').length }).toEqual({ status: 2, stdout: '', lines: 2 });
-  expect(readdirSync(folder)).toEqual(before);
-  return stderr;
-}
+const refused = (...args: string[]): string => refusedIn(folder, args);
 
 function write(name: string, content: string | Uint8Array): string {
   writeFileSync(join(folder, name), content);

@@ -12,6 +12,7 @@ import type { Use } from '../experiments/trace-diff/uses.ts';
 import type { ByteSource } from '../traces/hak.ts';
 import { ImportedTrace } from '../traces/imported.ts';
 import { type Chunk, exporters, HakTrace, HakWriter, limits, op, open, type Trace } from '../traces/index.ts';
+import { type Ran, refusedIn, run } from './command-line.ts';
 import { fileOf, legal_rows, MemorySink, type Row, rowsOf, sourceOf } from './memory-file.ts';
 
 const database = await openDuckdb();
@@ -23,13 +24,7 @@ const folder = mkdtempSync(join(tmpdir(), 'hakmem-tools-'));
 const at = (name: string): string => join(folder, name);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function hakmem(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [join(root, 'bin', 'hakmem.js'), ...args], {
-    cwd: folder,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  });
-}
+const hakmem = (...args: string[]): Ran => run(folder, args);
 
 /** Runs what must hold, or fail with `status`: not a word on stderr. */
 function ran(status: number, ...args: string[]): string {
@@ -38,14 +33,7 @@ function ran(status: number, ...args: string[]): string {
   return result.stdout;
 }
 
-/** Runs what must be refused: exit 2, one line on stderr, nothing on stdout, nothing written. */
-function refused(...args: string[]): string {
-  const before = readdirSync(folder);
-  const { status, stdout, stderr } = hakmem(...args);
-  expect({ status, stdout, lines: stderr.split('\n').length }).toEqual({ status: 2, stdout: '', lines: 2 });
-  expect(readdirSync(folder)).toEqual(before);
-  return stderr;
-}
+const refused = (...args: string[]): string => refusedIn(folder, args);
 
 const sample = (name: string): string => join(root, 'traces', 'samples', `${name}.hak`);
 
