@@ -18,7 +18,7 @@ const formats = ['hak', ...importers.map(({ name }) => name)];
 export function addImport(program: Command): void {
   program
     .command('import')
-    .description("convert another tool's trace, zipped or not, to .hak")
+    .description("convert another tool's trace, packed or not, to .hak")
     .argument('<file>', 'the trace; its format is recognised by content')
     .requiredOption('-o, --output <file>', 'where to write the .hak file')
     .option('--from <format>', `read it as one of: ${formats.join(' ')}`)

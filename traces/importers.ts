@@ -1,15 +1,27 @@
 /** The formats we read, a line each, and which of them a file is. */
+import { cs_app } from './cs-app.ts';
+import { gunzip, isGzip } from './gzip.ts';
 import type { ByteSource } from './hak.ts';
+import { heaptrack } from './heaptrack.ts';
 import type { Importer, Importing } from './importer.ts';
+import { malloc_bench } from './malloc-bench.ts';
+import { mtrace } from './mtrace.ts';
 import { scenario } from './scenario.ts';
-import { quote, startOf, streamOf } from './stream.ts';
+import { type ByteStream, quote, startOf, streamOf } from './stream.ts';
 import { text } from './text.ts';
 import { TraceError } from './trace.ts';
+import { valgrind } from './valgrind.ts';
 import { wee_alloc } from './wee-alloc.ts';
 import { isZip, unzip } from './zip.ts';
+import { isZstd, unzstd } from './zstd.ts';
 
 export const importers: readonly Importer[] = [
   wee_alloc,
+  heaptrack,
+  malloc_bench,
+  mtrace,
+  cs_app,
+  valgrind,
   scenario,
   // Last, for it also takes a file that begins with a comment.
   text,
@@ -17,11 +29,10 @@ export const importers: readonly Importer[] = [
 
 const start_bytes = 4096;
 
-/** Begins to import `source`, zipped or not, as `format`, or as what it looks like. Throws TraceError. */
+/** Begins to import `source`, packed or not, as `format`, or as what it looks like. Throws TraceError. */
 export function importing(source: ByteSource, format?: string): Importing {
   const { path } = source;
-  const first = source.read(0, Math.min(start_bytes, source.length)).slice();
-  const stream = isZip(first) ? unzip(source) : streamOf(source);
+  const stream = unpacked(source);
   const importer =
     format === undefined
       ? importers.find((known) => known.recognises(startOf(stream, start_bytes)))
@@ -31,4 +42,12 @@ export function importing(source: ByteSource, format?: string): Importing {
     throw new TraceError(path, 'byte 0', `found ${quote(startOf(stream, 16))}; wanted ${wanted}`);
   }
   return importer.import(stream);
+}
+
+/** What `source` holds, packed by zip, gzip, zstd or not at all. */
+function unpacked(source: ByteSource): ByteStream {
+  const start = source.read(0, Math.min(4, source.length)).slice();
+  if (isZip(start)) return unzip(source);
+  if (isGzip(start)) return gunzip(source);
+  return isZstd(start) ? unzstd(source) : streamOf(source);
 }

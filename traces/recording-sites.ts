@@ -1,4 +1,5 @@
 /** Names for call sites: which module an address lay in, and how far from its start, so that runs can be compared. */
+import { Sites } from './sites.ts';
 import type { Site } from './trace.ts';
 
 interface Segment {
@@ -48,15 +49,18 @@ export class Modules {
   }
 }
 
-/** The sites of a trace, in the order in which they were met. */
+/** The sites of a recording, by their return addresses. */
 export class SiteTable {
-  readonly sites: Site[] = [];
+  private readonly by_text = new Sites();
   private readonly modules: Modules;
-  private readonly by_hash = new Map<string, number>();
   private readonly by_key = new Map<number, number>();
 
   constructor(modules: Modules) {
     this.modules = modules;
+  }
+
+  get sites(): readonly Site[] {
+    return this.by_text.all;
   }
 
   /** Index of the site `key`: one return address, or a name for the `frames`, innermost first. */
@@ -65,21 +69,8 @@ export class SiteTable {
     if (known !== undefined) return known;
     const names = (frames ?? [key]).map((address) => this.modules.name(address));
     const text = names.map((name, at) => name ?? `0x${(frames ?? [key])[at].toString(16)}`).join(' < ');
-    const hash = fnv1a(text);
-    let index = this.by_hash.get(hash);
-    if (index === undefined) {
-      index = this.sites.length;
-      this.by_hash.set(hash, index);
-      this.sites.push({ hash, name: names[0] === null ? null : text });
-    }
+    const index = this.by_text.index(text, names[0] !== null);
     this.by_key.set(key, index);
     return index;
   }
-}
-
-/** FNV-1a of the text's bytes, 64 bits, in hexadecimal. */
-function fnv1a(text: string): string {
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(text)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
-  return hash.toString(16).padStart(16, '0');
 }

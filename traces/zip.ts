@@ -14,7 +14,7 @@ const stored = 0;
 const deflated = 8;
 
 /** DEFLATE grows a byte to at most 1032, so one piece inflates to 16 MiB at most, whatever the archive says. */
-const packed_piece_bytes = 16 * 1024;
+export const packed_piece_bytes = 16 * 1024;
 
 interface Entry {
   readonly name: string;

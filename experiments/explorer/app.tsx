@@ -103,7 +103,7 @@ function Welcome({ boot, explorer }: { readonly boot: Boot; readonly explorer: E
       <h2>Pick a trace</h2>
       <p>
         Drop a <code>.hak</code> file here, or any trace that <code>hakmem import</code> reads: memory_replay text,
-        wee_alloc, zipped or not. It stays on this machine. Or begin with a recorded sample:
+        wee_alloc and more, packed or not. It stays on this machine. Or begin with a recorded sample:
       </p>
       <ul class="samples">
         {boot.samples.map((sample) => (

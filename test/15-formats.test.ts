@@ -1,0 +1,501 @@
+/** The formats of other tools: what each line means, what real tools write, and that damage is refused in one line. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { strToU8 } from 'fflate';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { importing, type Origin, op_names, open, TraceError } from '../traces/index.ts';
+import { malloc_bench } from '../traces/malloc-bench.ts';
+import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+
+interface Read {
+  readonly rows: readonly Row[];
+  readonly origin: Origin;
+  /** "op block size" a row, which is what most tests are about. */
+  readonly told: readonly string[];
+  /** The name of each allocation's site. */
+  readonly sites: readonly (string | null)[];
+}
+
+function read(content: string | Uint8Array, format?: string): Read {
+  const bytes = typeof content === 'string' ? strToU8(content) : content;
+  const foreign = importing(sourceOf(bytes, 'file'), format);
+  return readingOf(rowsOf(foreign.chunks()), foreign.origin());
+}
+
+function readingOf(rows: readonly Row[], origin: Origin): Read {
+  return {
+    rows,
+    origin,
+    told: rows.map((row) => `${op_names[row.op]} ${row.block} ${row.size_bytes}`),
+    sites: rows.filter(({ op }) => op_names[op] !== 'free').map(({ site }) => origin.sites[site]?.name ?? null),
+  };
+}
+
+function refusal(content: string | Uint8Array, format?: string): string {
+  try {
+    read(content, format);
+  } catch (error) {
+    expect(error).toBeInstanceOf(TraceError);
+    const { message } = error as Error;
+    expect(message).toMatch(/^file: [^\n]*$/);
+    return message.slice('file: '.length);
+  }
+  throw new Error('read without a complaint');
+}
+
+const raw = [
+  'v 10400 3',
+  'x e /home/me/calls',
+  'X ./calls all',
+  'I 1000 5e2919',
+  'm 1 -',
+  'm 1 x 5000 0 808 1000 31d',
+  'm a /lib/lib x 9000 0 2000',
+  'm 1b /usr/lib/libstdc++.so.6.0.1 20000 0 2000',
+  't 61da 0',
+  '+ 64 1 1000',
+  't 9010 1',
+  'c a',
+  '+ 78 2 ffffffffffffff00',
+  '- 1000',
+  't 20010 1',
+  '+ 1388 3 2000',
+  '+ 8 1 3000',
+  '+ 9 0 4000',
+  '- ffffffffffffff00',
+  '- 77',
+  'R 3ac',
+  '',
+].join('\n');
+
+const interpreted = [
+  'v 10400 3',
+  'X ./calls all',
+  'I 1000 5e2919',
+  's b /home/calls',
+  's 4 main',
+  's 8 a b.cpp1',
+  's 1b operator new(unsigned long)',
+  'i 61db 1 2',
+  'i 61ed 1 2 3 4a 2 3 1a',
+  'i 70ed 1 4',
+  'i 80ed 1',
+  't 1 0',
+  't 2 0',
+  't 3 2',
+  't 4 0',
+  'a 64 1',
+  '+ 0',
+  'a 78 2',
+  '+ 1',
+  '+ 1',
+  'c a',
+  '- 1',
+  'a 10 3',
+  '+ 2',
+  'a 10 4',
+  '+ 3',
+  '- 0',
+  '- 0',
+  '# strings: 4',
+  '',
+].join('\n');
+
+describe('heaptrack', () => {
+  test('raw: blocks by address, sites as module and offset, times by stamp', () => {
+    const { told, sites, rows, origin } = read(raw);
+    expect(told).toEqual([
+      'malloc 0 100',
+      'malloc 1 120',
+      'free 0 0',
+      'malloc 2 5000',
+      'malloc 3 8',
+      'malloc 4 9',
+      'free 1 0',
+    ]);
+    expect(sites).toEqual([
+      'calls+0x11db',
+      'lib x+0x11',
+      'libstdc++.so.6.0.1+0x11 < calls+0x11db',
+      'calls+0x11db',
+      null,
+    ]);
+    expect(rows.map(({ time_ns }) => time_ns)).toEqual([0, 1e7, 1e7, 1e7, 1e7, 1e7, 1e7]);
+    expect(origin).toMatchObject({
+      format: 'heaptrack',
+      program: 'calls',
+      has_time: true,
+      has_sites: true,
+      dropped: 1,
+    });
+    expect(origin.notes.join()).toMatch(/Threads are not recorded; .* every 10 ms/);
+  });
+
+  test('interpreted: a free gives back the newest of its kind; new is its caller; the note says so', () => {
+    const { told, sites, origin } = read(interpreted);
+    expect(told).toEqual([
+      'malloc 0 100',
+      'malloc 1 120',
+      'malloc 2 120',
+      'free 2 0',
+      'malloc 3 16',
+      'malloc 4 16',
+      'free 0 0',
+    ]);
+    expect(sites).toEqual([
+      'main (calls 0x61db)',
+      'main (a b.cpp1:74)',
+      'main (a b.cpp1:74)',
+      'main (a b.cpp1:74)',
+      'calls 0x80ed',
+    ]);
+    expect(origin).toMatchObject({ program: 'calls', dropped: 1 });
+    expect(origin.notes.join()).toMatch(/the newest is taken/);
+  });
+
+  test('files of before version 3, and of before kinds, are read too', () => {
+    const lines = ['s /bin/calls', 's main', 'i 61db 1 2', 't 1 0'];
+    expect(read(['v 10200', ...lines, 'a 64 1', '+ 0', '- 0'].join('\n')).told).toEqual(['malloc 0 100', 'free 0 0']);
+    const oldest = read(['v 10000', ...lines, '+ 64 1 5000', '- 5000'].join('\n'));
+    expect(oldest.told).toEqual(['malloc 0 100', 'free 0 0']);
+    expect(oldest.sites).toEqual(['main (calls 0x61db)']);
+  });
+
+  test.each([
+    ['+ 64 2 1000', 'of a stack that was not written'],
+    ['+ 1', 'of a kind that was not written'],
+    ['t 1 9', 'of a parent that was not written'],
+    ['i 5 9', 'of a module that was not written'],
+    ['s 5 four', 'with a length that is not its text'],
+    ['+ 64 0 xyz', 'with a pointer that is no number'],
+    ['- 1 2', 'with a field too many'],
+    ['y 1', 'of no known kind'],
+  ])('a line "%s", %s, is refused with its number', (line) => {
+    expect(refusal(`v 10400 3\n${line}\n`)).toBe(
+      `line 2: found "${line}"; wanted a line of heaptrack, such as "+ SIZE TRACE PTR", "+ KIND" or "t IP PARENT"`,
+    );
+  });
+
+  test('files of a later version, and sizes beyond what there is, are refused', () => {
+    expect(refusal('v 20000 4\n+ 1 0 5\n')).toMatch(/^line 1: version 4 of heaptrack's files; wanted 3 or less/);
+    expect(refusal('v 10400 3\n+ 800000000000 0 5\n')).toMatch(/^line 2: a size of 140737488355328 bytes/);
+  });
+});
+
+/** `printf 'v 10400 3\n+ 64 0 1000\n' | zstd`, with its checksum. */
+const zstd_frame = Uint8Array.from(
+  Buffer.from('28b52ffd0458b100007620313034303020330a2b203634203020313030300a11f203f1', 'hex'),
+);
+
+describe('packed files', () => {
+  const whole = read(raw).told;
+
+  test('gzip, of one member or of more, gives what the plain file gives', () => {
+    expect(read(gzipSync(raw)).told).toEqual(whole);
+    const parts = Buffer.concat([gzipSync(raw.slice(0, 99)), gzipSync(raw.slice(99))]);
+    expect(read(parts).told).toEqual(whole);
+  });
+
+  test('zstd, of one frame or of more, gives what the plain file gives', () => {
+    expect(read(zstd_frame).told).toEqual(['malloc 0 100']);
+    const skipped = Uint8Array.from([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9]);
+    expect(read(Buffer.concat([zstd_frame, skipped, zstd_frame])).told).toEqual([
+      'malloc 0 100',
+      'free 0 0',
+      'malloc 1 100',
+    ]);
+  });
+
+  test('either, cut anywhere, is refused', () => {
+    for (const file of [gzipSync(raw), zstd_frame])
+      for (let length = 4; length < file.length; length += 9) refusal(file.subarray(0, length), 'heaptrack');
+  });
+
+  test('gzip whose checksum does not match is refused, in a member in between too', () => {
+    const changed = gzipSync(raw, { level: 0 });
+    changed[changed.indexOf('1388')] ^= 1;
+    expect(refusal(changed)).toMatch(/gzip checksum and length do not match/);
+    expect(refusal(Buffer.concat([changed, gzipSync('\n')]))).toMatch(/gzip checksum and length do not match/);
+  });
+
+  test('a zstd window beyond 128 MiB, and a dictionary, are refused before they are allocated', () => {
+    expect(refusal(Uint8Array.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa0, 1, 0, 0]))).toMatch(
+      /a zstd window of 1073741824 bytes/,
+    );
+    expect(refusal(Uint8Array.from([0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0]))).toMatch(/needs a dictionary/);
+  });
+});
+
+describe('valgrind', () => {
+  const calls = (lines: string): readonly string[] => read(`==7== Memcheck\n--7-- malloc(1) = 0x10\n${lines}`).told.slice(1);
+
+  test('every call becomes its row, and what is no call is skipped', () => {
+    const { told, rows, origin } = read(
+      [
+        '==7== Memcheck, a memory error detector',
+        '--7-- REDIR: 0x4 (libc.so.6:strlen) redirected',
+        '--7-- malloc(100) = 0x4A41040',
+        '--7-- calloc(3,40) = 0x4A410F0',
+        '--7-- realloc(0x4A41040,5000) = 0x4A411B0',
+        '--7-- memalign(al 64, size 1000) = 0x4A425C0',
+        '--7-- _Znwm(4) = 0x4DE5C80',
+        '--7-- _ZnamSt11align_val_t(size 7, al 32) = 0x4DE5D00',
+        '--7-- malloc_usable_size(0x4DE5C80) = 4',
+        '--7-- _ZdlPvm(0x4DE5C80, 4)',
+        '--7-- _ZdaPvSt11align_val_t(0x4DE5D00)',
+        '--7-- free(0x4A410F0)',
+        '--7-- free(0x0)',
+        '==7== HEAP SUMMARY:',
+      ].join('\n'),
+    );
+    expect(told).toEqual([
+      'malloc 0 100',
+      'calloc 1 120',
+      'realloc 0 5000',
+      'aligned 2 1000',
+      'malloc 3 4',
+      'aligned 4 7',
+      'free 3 0',
+      'free 4 0',
+      'free 1 0',
+    ]);
+    expect([rows[3].align, rows[5].align]).toEqual([64, 32]);
+    expect(origin).toMatchObject({ format: 'valgrind', has_time: false, has_sites: false });
+    expect(origin.notes).toHaveLength(1);
+  });
+
+  test('a realloc of nothing is the malloc that serves it, one to nothing the free, a failed call none', () => {
+    expect(calls('--7-- realloc(0x0,33)malloc(33) = 0x20')).toEqual(['malloc 1 33']);
+    expect(calls('--7-- realloc(0x10,0)free(0x10)\n--7--  = 0')).toEqual(['free 0 0']);
+    expect(calls('--7-- realloc(0x10,99) = 0x0\n--7-- malloc(99) = 0x0')).toEqual([]);
+  });
+
+  test('calls of other processes and lines of the program are left out, with a note', () => {
+    const { told, origin } = read('--7-- malloc(1) = 0x10\nhello\n--8-- free(0x10)\n');
+    expect(told).toEqual(['malloc 0 1']);
+    expect(origin.notes.join()).toMatch(/1 calls of processes other than 7 .* 1 lines are not valgrind's/);
+  });
+
+  test.each(['--7-- malloc(5', '--7-- malloc(x) = 0x20', '--7-- malloc(5) = 7', '--7-- free(0x20) 5'])(
+    'a call "%s" is refused with its line',
+    (line) => {
+      expect(refusal(`--7-- malloc(1) = 0x10\n${line}`)).toBe(
+        `line 2: found "${line}"; wanted "--PID-- malloc(SIZE) = 0xPTR" or calloc, realloc, memalign, free, _Znwm ... in its place`,
+      );
+    },
+  );
+});
+
+/** A protobuf field of a length: its number, then what it holds. */
+const field = (number: number, content: readonly number[]): number[] => [number * 8 + 2, content.length, ...content];
+const line = (call: number, content: readonly number[]): number[] => field(1, field(call, content));
+
+const bench_trace = Uint8Array.from([
+  ...line(1, [8, 5, 16, 0xac, 2]),
+  ...line(4, [8, 6, 16, 3, 24, 40]),
+  ...line(3, [8, 7, 16, 5, 24, 0xe8, 7]),
+  ...line(2, [8, 7, 16, 0xe8, 7]),
+  ...line(2, []),
+  ...line(1, [16, 9]),
+  ...line(1, [8, 5, 16, 8, 24, 64]),
+  ...line(1, [8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 16, 1]),
+  16,
+  3,
+]);
+
+describe('malloc-bench', () => {
+  test('every call becomes its row; a free of nothing and a failed call are none', () => {
+    const wanted = ['malloc 0 300', 'calloc 1 120', 'realloc 0 1000', 'free 0 0', 'aligned 2 8', 'malloc 3 1'];
+    const { told, rows, origin } = read(bench_trace);
+    expect(told).toEqual(wanted);
+    expect(rows[4].align).toBe(64);
+    expect(origin.format).toBe('malloc-bench');
+    expect(read(gzipSync(bench_trace)).told).toEqual(wanted);
+  });
+
+  test('a message of any length is read a line at a time, whatever pieces it comes in', () => {
+    const pair = [...line(1, [8, 5, 16, 8]), ...line(2, [8, 5])];
+    const bytes = Uint8Array.from(Array.from({ length: 5000 }, () => pair).flat());
+    for (const piece of [1000, 256 * 1024]) {
+      const stream = {
+        path: 'file',
+        *pieces() {
+          for (let at = 0; at < bytes.length; at += piece) yield bytes.subarray(at, at + piece);
+        },
+      };
+      expect(rowsOf(malloc_bench.import(stream).chunks())).toHaveLength(10_000);
+    }
+  });
+
+  test('what is cut, or has other fields, is refused with its place', () => {
+    expect(refusal(bench_trace.subarray(0, 20))).toMatch(/^byte 19: /);
+    expect(refusal(Uint8Array.from([...line(1, [8, 5]), 0x7a, 0]))).toMatch(/^byte 6: found tag 122; wanted 10, a line/);
+    expect(refusal(Uint8Array.from(line(1, [9, 5])))).toMatch(/^byte 4: found tag 9; wanted 8, 16 or 24/);
+    expect(refusal(Uint8Array.from(line(1, [8, 5, 24, 3])))).toMatch(/an alignment of 3; wanted a power of two/);
+  });
+});
+
+const mtrace_text = [
+  '= Start',
+  '@ ./calls:[0x11dc] + 0x55d22b4c14a0 0x64',
+  '@ /lib/a b.so:(make+0x1f)[0x22ee] + 0x55d22b4c1510 0',
+  '@ ./calls:[0x11fe] < 0x55d22b4c14a0',
+  '@ ./calls:[0x11fe] > 0x55d22b4c1590 0x1388',
+  '@ ./calls:[0x11dc] ! 0x55d22b4c1590 0x7fffffff',
+  '+ 0x20 0x8',
+  '@ [0x4011fe] + (nil) 0x99',
+  '@ ./calls:[0x1290] - 0x55d22b4c1510',
+  '@ ./calls:[0x1290] - 0x77',
+  '= End',
+  '',
+].join('\n');
+
+describe('mtrace', () => {
+  test('every line becomes its row, a realloc one for its two; sites as module and offset', () => {
+    const { told, sites, origin } = read(mtrace_text);
+    expect(told).toEqual(['malloc 0 100', 'malloc 1 0', 'realloc 0 5000', 'malloc 2 8', 'free 1 0']);
+    expect(sites).toEqual(['calls+0x11dc', 'a b.so+0x22ee', 'calls+0x11fe', null]);
+    expect(origin).toMatchObject({ format: 'mtrace', has_sites: true, has_time: false, dropped: 1 });
+  });
+
+  test.each(['@ x:[0x1] > 0x20 0x5', '@ x:[0x1] + 20 5', '@ x:[0x1] * 0x20', '= Middle'])(
+    'a line "%s" is refused with its number',
+    (line) => {
+      expect(refusal(`= Start\n${line}\n`)).toBe(
+        `line 2: found "${line}"; wanted "@ FILE:[0xCALLER] + 0xPTR 0xSIZE" or -, <, >, ! in place of +`,
+      );
+    },
+  );
+
+  test('the two lines of a realloc stand together', () => {
+    expect(refusal('= Start\n< 0x10\n- 0x20\n')).toMatch(/^line 3: found "- 0x20"/);
+  });
+});
+
+const rep_text = '20000\n3\n7\n1\na 0 2040\na 1 8\nr 0 5000\nf -1\nf 1\nf 0\na 1 64\n';
+
+describe('.rep', () => {
+  test('every line after the four numbers becomes its row', () => {
+    const { told, origin } = read(rep_text);
+    expect(told).toEqual(['malloc 0 2040', 'malloc 1 8', 'realloc 0 5000', 'free 1 0', 'free 0 0', 'malloc 2 64']);
+    expect(origin).toMatchObject({ format: 'rep', has_time: false, dropped: 0 });
+  });
+
+  test('other lines, and fewer operations than the third line says, are refused', () => {
+    expect(refusal('1\n1\n1\n1\na 0 5\nx 1\n')).toMatch(/^line 6: found "x 1"; wanted "a ID SIZE"/);
+    expect(refusal('1\n1\n9\n1\na 0 5\n')).toBe('line 5: the file ends after 1 operations; its third line says 9');
+  });
+});
+
+/** A whole file of each format, small enough to damage byte by byte. */
+const whole_files: Record<string, string | Uint8Array> = {
+  heaptrack: raw,
+  'heaptrack, interpreted': interpreted,
+  'heaptrack in gzip': gzipSync(raw),
+  'heaptrack in zstd': zstd_frame,
+  valgrind: '--7-- malloc(9) = 0x10\n--7-- calloc(3,4) = 0x20\n--7-- memalign(al 64, size 9) = 0x40\n--7-- free(0x10)\n',
+  'malloc-bench': bench_trace,
+  mtrace: mtrace_text,
+  rep: rep_text,
+  wee_alloc: 'Alloc(552),\nAlloc(120),\nFree(1),\n',
+  text: '1: malloc 0x10 100\n2: realloc 0x20 0x10 7\n1: calloc 5 6 7 100 110\n1: memalign 0x30 64 9\n1: free 0x20\n',
+};
+
+describe('damage', () => {
+  test.each(Object.keys(whole_files))(
+    '%s with bytes changed, lost or put in is read or refused in one line',
+    (name) => {
+      const content = whole_files[name];
+      const bytes = typeof content === 'string' ? strToU8(content) : Uint8Array.from(content);
+      const format = name.split(/[ ,]/)[0];
+      const change = fc.record({ at: fc.nat(bytes.length - 1), lose: fc.nat(3), put: fc.uint8Array({ maxLength: 3 }) });
+      fc.assert(
+        fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), fc.boolean(), (changes, by_name) => {
+          const damaged = [...bytes];
+          for (const { at, lose, put } of changes) damaged.splice(at, lose, ...put);
+          try {
+            read(Uint8Array.from(damaged), by_name ? format : undefined);
+          } catch (error) {
+            if (!(error instanceof TraceError)) throw error;
+            expect(error.message).not.toContain('\n');
+          }
+        }),
+        { seed: 15, numRuns: 300 },
+      );
+    },
+  );
+});
+
+describe('what tools write of one program, beside what our recorder writes of it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-formats-'));
+  const program = join(folder, 'calls');
+  let ours: Read;
+
+  function run(command: string, args: readonly string[], environment: Record<string, string> = {}): string {
+    const { status, stderr } = spawnSync(command, args, {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { ...process.env, ...environment },
+    });
+    if (status !== 0) throw new Error(`${command}: ${stderr}`);
+    return stderr;
+  }
+  const opened = (name: string): Read => {
+    const trace = open(join(folder, name));
+    return readingOf(rowsOf(trace.chunks()), trace.origin);
+  };
+  /** A realloc as a free and an allocation, and every allocation as malloc: all that a format keeps which tells no more. */
+  const folded = ({ rows }: Read): string[] => {
+    const live = new Map<number, number>();
+    return rows.flatMap((row) => {
+      const size = live.get(row.block);
+      live.set(row.block, row.size_bytes);
+      const free = size === undefined ? [] : [`free ${size}`];
+      return op_names[row.op] === 'free' ? free : [...free, `malloc ${row.size_bytes}`];
+    });
+  };
+
+  beforeAll(() => {
+    run('cc', ['-O1', '-w', '-fno-builtin', '-o', program, join(import.meta.dirname, 'programs', 'calls.c')]);
+    run(process.execPath, [
+      join(import.meta.dirname, '..', 'bin', 'hakmem.js'),
+      'record',
+      '-o',
+      'ours.hak',
+      '--',
+      program,
+    ]);
+    ours = opened('ours.hak');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test.each([['--raw'], []])(
+    'heaptrack %s: the same sizes in the same order, but for what its own library asks for',
+    (...options) => {
+      run('heaptrack', [...options, '-o', join(folder, `heaptrack${options}`), program]);
+      const theirs = opened(options.length > 0 ? 'heaptrack--raw.raw.zst' : 'heaptrack.zst');
+      // libstdc++, which heaptrack brings along, keeps 71 KiB for exceptions.
+      const mine = folded(theirs).filter((line) => !line.endsWith(' 72704'));
+      expect(mine).toEqual(folded(ours));
+      if (options.length > 0) expect(new Set(theirs.sites.slice(1))).toEqual(new Set(ours.sites));
+    },
+  );
+
+  test('valgrind: the same calls, sizes and alignments in the same order', () => {
+    run('valgrind', ['--trace-malloc=yes', '--log-file=valgrind', program]);
+    const theirs = opened('valgrind');
+    expect(theirs.told).toEqual(ours.told);
+    expect(theirs.rows.map(({ align }) => align)).toEqual(ours.rows.map(({ align }) => align));
+  });
+
+  test('mtrace: the same sizes and sites in the same order, calloc and aligned as malloc', () => {
+    run(program, ['trace'], { LD_PRELOAD: 'libc_malloc_debug.so.0', MALLOC_TRACE: join(folder, 'mtrace') });
+    const theirs = opened('mtrace');
+    expect(theirs.told).toEqual(ours.told.map((line) => line.replace(/^(?:calloc|aligned)/, 'malloc')));
+    expect(theirs.sites).toEqual(ours.sites);
+  });
+});
