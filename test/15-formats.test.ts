@@ -231,7 +231,8 @@ describe('packed files', () => {
 });
 
 describe('valgrind', () => {
-  const calls = (lines: string): readonly string[] => read(`==7== Memcheck\n--7-- malloc(1) = 0x10\n${lines}`).told.slice(1);
+  const calls = (lines: string): readonly string[] =>
+    read(`==7== Memcheck\n--7-- malloc(1) = 0x10\n${lines}`).told.slice(1);
 
   test('every call becomes its row, and what is no call is skipped', () => {
     const { told, rows, origin } = read(
@@ -333,7 +334,9 @@ describe('malloc-bench', () => {
 
   test('what is cut, or has other fields, is refused with its place', () => {
     expect(refusal(bench_trace.subarray(0, 20))).toMatch(/^byte 19: /);
-    expect(refusal(Uint8Array.from([...line(1, [8, 5]), 0x7a, 0]))).toMatch(/^byte 6: found tag 122; wanted 10, a line/);
+    expect(refusal(Uint8Array.from([...line(1, [8, 5]), 0x7a, 0]))).toMatch(
+      /^byte 6: found tag 122; wanted 10, a line/,
+    );
     expect(refusal(Uint8Array.from(line(1, [9, 5])))).toMatch(/^byte 4: found tag 9; wanted 8, 16 or 24/);
     expect(refusal(Uint8Array.from(line(1, [8, 5, 24, 3])))).toMatch(/an alignment of 3; wanted a power of two/);
   });
@@ -397,7 +400,8 @@ const whole_files: Record<string, string | Uint8Array> = {
   'heaptrack, interpreted': interpreted,
   'heaptrack in gzip': gzipSync(raw),
   'heaptrack in zstd': zstd_frame,
-  valgrind: '--7-- malloc(9) = 0x10\n--7-- calloc(3,4) = 0x20\n--7-- memalign(al 64, size 9) = 0x40\n--7-- free(0x10)\n',
+  valgrind:
+    '--7-- malloc(9) = 0x10\n--7-- calloc(3,4) = 0x20\n--7-- memalign(al 64, size 9) = 0x40\n--7-- free(0x10)\n',
   'malloc-bench': bench_trace,
   mtrace: mtrace_text,
   rep: rep_text,
