@@ -1,6 +1,7 @@
 /** `hakmem info TRACE`: what a trace holds. Reads all of it, so that every checksum is verified. */
 import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { Course } from '../traces/course.ts';
 import {
   HakTrace,
   open,
@@ -10,7 +11,9 @@ import {
   sha256OfFile,
   Tally,
   type Trace,
+  writeAtomically,
 } from '../traces/index.ts';
+import { type LargeBlock, LargeBlocks, type LargeClass } from '../traces/large-blocks.ts';
 import { formatBytes, Progress, print, printJson, wholeNumber } from './command.ts';
 import { reported } from './import.ts';
 import { count, percent, printable, rightAligned } from './words.ts';
@@ -20,16 +23,34 @@ export function addInfo(program: Command): void {
     .command('info')
     .description('counts, sizes, lifetimes, threads, call sites and peak of a trace')
     .argument('<trace>', 'a .hak file, or any format that import reads')
-    .option('--top <n>', 'call sites and threads to show', wholeNumber(0), 10)
+    .option('--top <n>', 'call sites, threads and largest blocks to show', wholeNumber(0), 10)
     .option('--seed <n>', 'accepted as everywhere; nothing here is random', wholeNumber(0))
     .option('--progress', 'show progress on stderr')
+    .option('--html <file>', 'write it as a page too')
     .option('--json', 'print one JSON document')
     .action(info);
+}
+
+/** Of what is live over time. */
+const points_max = 400;
+/** Bars of the same in text. */
+const bars_max = 20;
+
+/** What is shown, in whatever way. */
+export interface Contents {
+  readonly trace: Trace;
+  readonly sha256: string;
+  readonly statistics: Statistics;
+  readonly profile: Profile;
+  readonly course: Course;
+  readonly large: LargeBlocks;
+  readonly top: number;
 }
 
 interface Options {
   readonly top: number;
   readonly progress?: boolean;
+  readonly html?: string;
   readonly json?: boolean;
 }
 
@@ -38,22 +59,34 @@ async function info(path: string, options: Options): Promise<void> {
   const { origin } = trace;
   const tally = new Tally();
   const profile = new Profile(origin.sites.length);
+  const course = new Course(trace.statistics.events, points_max);
+  const large = new LargeBlocks(options.top);
   const progress = new Progress(`reading ${path}`, options.progress === true);
   for (const chunk of reported(trace.chunks(), progress, trace.statistics.events)) {
     tally.add(chunk);
     profile.add(chunk);
+    course.add(chunk);
+    large.add(chunk);
     // Between two chunks signals are heard.
     await setImmediate();
   }
   progress.finish();
   const statistics = tally.statistics();
   if (trace instanceof HakTrace) trace.verify(statistics);
-  const sha256 = sha256OfFile(path);
-  if (options.json) printJson(document(trace, sha256, statistics, profile, options.top));
-  else print(...report(trace, sha256, statistics, profile, options.top));
+  const contents = { trace, sha256: sha256OfFile(path), statistics, profile, course, large, top: options.top };
+  if (options.html !== undefined) await writePage(options.html, contents);
+  if (options.json) printJson(document(contents));
+  else print(...report(contents));
 }
 
-function document(trace: Trace, sha256: string, statistics: Statistics, profile: Profile, top: number): unknown {
+/** The page alone needs the libraries that draw. */
+async function writePage(path: string, contents: Contents): Promise<void> {
+  const { infoPage } = await import('./info-page.ts');
+  const page = new TextEncoder().encode(infoPage(contents));
+  writeAtomically(path, (sink) => sink.append(page));
+}
+
+function document({ trace, sha256, statistics, profile, course, large, top }: Contents): unknown {
   const { path, origin } = trace;
   const { size_histogram, large_blocks, large_blocks_touched, ...counts } = statistics;
   return {
@@ -68,6 +101,9 @@ function document(trace: Trace, sha256: string, statistics: Statistics, profile:
     has_touch: large_blocks > 0 ? large_blocks_touched / large_blocks : 0,
     large_blocks,
     size_histogram,
+    live_over_time: course.points(),
+    large_classes: large.sizeClasses(),
+    largest_blocks: large.largestBlocks(),
     lifetime_histogram: profile.lifetimeHistogram(),
     duration_ns: profile.duration_ns,
     freed_by_other_threads: profile.freed_elsewhere,
@@ -91,7 +127,7 @@ function document(trace: Trace, sha256: string, statistics: Statistics, profile:
   };
 }
 
-function report(trace: Trace, sha256: string, statistics: Statistics, profile: Profile, top: number): string[] {
+function report({ trace, sha256, statistics, profile, course, large, top }: Contents): string[] {
   const { path, origin } = trace;
   const { process: spent } = origin;
   const touched =
@@ -132,6 +168,11 @@ function report(trace: Trace, sha256: string, statistics: Statistics, profile: P
     'lifetimes in events',
     ...bars(profile.lifetimeHistogram(), String),
   ];
+  lines.push('', 'live bytes over the trace, the most of each stretch', ...liveBars(course));
+  const classes = large.sizeClasses();
+  if (classes.length > 0) lines.push('', 'blocks of 64 KiB and more', ...classTable(classes));
+  const largest = large.largestBlocks();
+  if (largest.length > 0) lines.push('', `largest blocks, ${largest.length}`, ...largestTable(trace, largest));
   if (statistics.threads > 1) {
     const busiest = profile.threadEvents().slice(0, top);
     lines.push('', `threads, busiest ${busiest.length}`);
@@ -167,6 +208,50 @@ function siteTable({ origin }: Trace, uses: readonly SiteUse[]): string[] {
     return [formatBytes(bytes), count(calls), count(unfreed_blocks), formatBytes(unfreed_bytes), name ?? hash];
   });
   return rightAligned([['bytes', 'calls', 'never freed', 'bytes of them', 'site'], ...rows], 1);
+}
+
+/** A line for each of some stretches. */
+function liveBars(course: Course): string[] {
+  const points = course.points();
+  if (points.length === 0) return ['  none'];
+  const step = Math.max(1, Math.ceil(points.length / bars_max));
+  const stretches = points.flatMap(({ time_ns }, at) => {
+    if (at % step !== step - 1 && at !== points.length - 1) return [];
+    const part = points.slice(at - (at % step), at + 1);
+    return [{ time_ns, bytes: Math.max(...part.map(({ live_bytes }) => live_bytes)) }];
+  });
+  const most = Math.max(1, ...stretches.map(({ bytes }) => bytes));
+  return rightAligned(
+    stretches.map(({ time_ns, bytes }) => [
+      `to ${duration(time_ns)}`,
+      formatBytes(bytes),
+      '█'.repeat(Math.ceil((bytes / most) * 40)),
+    ]),
+    1,
+  );
+}
+
+function classTable(classes: readonly LargeClass[]): string[] {
+  const rows = classes.map((each) => [
+    formatBytes(each.from_bytes),
+    count(each.blocks),
+    formatBytes(each.bytes),
+    `${count(each.most_live_blocks)}, ${formatBytes(each.most_live_bytes)}`,
+    each.median_lifetime_events === null ? '-' : `below ${count(each.median_lifetime_events)}`,
+    count(each.unfreed_blocks),
+  ]);
+  return rightAligned([['from', 'blocks', 'bytes', 'most at once', 'median life, events', 'never freed'], ...rows]);
+}
+
+function largestTable({ origin }: Trace, blocks: readonly LargeBlock[]): string[] {
+  const rows = blocks.map(({ event, size_bytes, site, touched_pages, lifetime_events }) => [
+    formatBytes(size_bytes),
+    count(event),
+    lifetime_events === null ? 'for ever' : count(lifetime_events),
+    touched_pages === null ? '-' : formatBytes(touched_pages * origin.page_bytes),
+    origin.has_sites ? (origin.sites[site].name ?? origin.sites[site].hash) : '-',
+  ]);
+  return rightAligned([['size', 'event', 'lived, events', 'touched', 'site'], ...rows], 1);
 }
 
 /** Names and values in two columns. */

@@ -576,6 +576,77 @@ describe('anonymize', () => {
   });
 });
 
+describe('info', () => {
+  test('what is live over time reaches the peak, and the largest blocks are the largest', () => {
+    const { statistics } = open(sample('ffmpeg'));
+    const { live_over_time, largest_blocks } = JSON.parse(ran(0, 'info', sample('ffmpeg'), '--json', '--top', '5'));
+    expect(Math.max(...live_over_time.map(({ live_bytes }: { live_bytes: number }) => live_bytes))).toBe(
+      statistics.peak_live_bytes,
+    );
+    const sizes = rowsOf(open(sample('ffmpeg')).chunks()).map(({ size_bytes }) => size_bytes);
+    expect(largest_blocks.map(({ size_bytes }: { size_bytes: number }) => size_bytes)).toEqual(
+      sizes.sort((a, b) => b - a).slice(0, 5),
+    );
+  });
+
+  test('the classes of large blocks are those of the rows', () => {
+    const rows = rowsOf(open(sample('ffmpeg')).chunks());
+    const { large_classes } = JSON.parse(ran(0, 'info', sample('ffmpeg'), '--json'));
+    const sizes = rows.map(({ size_bytes }) => size_bytes).filter((size) => size >= 65536);
+    const bounds = [...new Set(sizes.map((size) => 2 ** Math.floor(Math.log2(size))))].sort((a, b) => a - b);
+    expect(large_classes.map(({ from_bytes }: { from_bytes: number }) => from_bytes)).toEqual(bounds);
+    for (const { from_bytes, blocks, bytes } of large_classes) {
+      const here = sizes.filter((size) => size >= from_bytes && size < 2 * from_bytes);
+      expect([blocks, bytes]).toEqual([here.length, here.reduce((sum, size) => sum + size, 0)]);
+    }
+  });
+
+  test('lifetimes, the most at once and what is left of large blocks, by hand', () => {
+    const kib = 1024;
+    const path = write(
+      'large.txt',
+      [
+        `1: malloc 0x1000 ${64 * kib}`, // event 0, lives 3
+        `1: malloc 0x2000 ${100 * kib}`, // lives 1
+        '1: free 0x2000',
+        '1: free 0x1000',
+        `1: malloc 0x3000 ${128 * kib}`, // never freed
+        '1: malloc 0x4000 5',
+      ].join('\n'),
+    );
+    const { large_classes, live_over_time } = JSON.parse(ran(0, 'info', path, '--json'));
+    expect(large_classes).toEqual([
+      {
+        from_bytes: 64 * kib,
+        blocks: 2,
+        bytes: 164 * kib,
+        most_live_blocks: 2,
+        most_live_bytes: 164 * kib,
+        median_lifetime_events: 2,
+        unfreed_blocks: 0,
+      },
+      {
+        from_bytes: 128 * kib,
+        blocks: 1,
+        bytes: 128 * kib,
+        most_live_blocks: 1,
+        most_live_bytes: 128 * kib,
+        median_lifetime_events: null,
+        unfreed_blocks: 1,
+      },
+    ]);
+    expect(live_over_time.map(({ live_blocks }: { live_blocks: number }) => live_blocks)).toEqual([1, 2, 2, 1, 1, 2]);
+  });
+
+  test('--html is one page that fetches nothing and runs nothing', () => {
+    ran(0, 'info', sample('ffmpeg'), '--html', 'page.html');
+    const page = readFileSync(at('page.html'), 'utf8');
+    expect(page).toContain('default-src &#39;none&#39;');
+    expect(page).not.toMatch(/<script|src=|href=|url\(/);
+    for (const id of ['live', 'sizes', 'lifetimes']) expect(page).toContain(`id="${id}-title"`);
+  });
+});
+
 function write(name: string, content: string): string {
   writeFileSync(at(name), content);
   return name;

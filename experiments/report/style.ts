@@ -29,7 +29,7 @@ header { padding-top: 28px; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .3em; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 0 0 .6em; }
 h3 { font-size: 1rem; margin: 1.4em 0 .4em; overflow-wrap: anywhere; }
-p { max-width: 74ch; margin: .5em 0; }
+p { max-width: 74ch; margin: .5em 0; overflow-wrap: anywhere; }
 a { color: var(--accent); }
 code, pre { font: .92em/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 .muted, figcaption, .note { color: var(--muted); }
