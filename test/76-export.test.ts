@@ -1,13 +1,17 @@
 /** Exports of a simulated run: well-formed for the tools they are for, and true to the run. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { probeProfile } from '../native/index.ts';
 import { configOf, default_profile, prices, type Result, replay } from '../sim/index.ts';
 import { large_bytes, limits, newChunk, op, open, originOf, SyntheticTrace, writeHak } from '../traces/index.ts';
+import { launch } from './browser.ts';
 
 const sample = 'traces/samples/numpy-arrays.hak';
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-export-'));
@@ -156,6 +160,25 @@ const speedscope_schema = z.object({
   ),
 });
 
+/** speedscope's own page, and `files` beside it. */
+async function served(files: { readonly [name: string]: string }): Promise<Server> {
+  const release = join(dirname(createRequire(import.meta.url).resolve('speedscope/package.json')), 'dist', 'release');
+  const types: { readonly [extension: string]: string } = {
+    '.html': 'text/html',
+    '.js': 'text/javascript',
+    '.css': 'text/css',
+  };
+  const server = createServer(({ url }, response) => {
+    const name = (url ?? '/').slice(1);
+    response.setHeader('content-type', types[extname(name)] ?? 'application/octet-stream');
+    if (name in files) response.end(files[name]);
+    else if (existsSync(join(release, name))) response.end(readFileSync(join(release, name)));
+    else response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
+
 describe('speedscope', () => {
   test('fits the file format, and its weights add up to the time of the run', () => {
     const { profiles, shared, activeProfileIndex } = speedscope_schema.parse(
@@ -186,6 +209,35 @@ describe('speedscope', () => {
     ]);
     expect(ns.get('second > free')).toBe(prices.heap_call_ns);
     expect(ns.get('first > free')).toBeGreaterThan(prices.munmap_ns);
+  });
+
+  test('speedscope itself opens both kinds and lists their frames', async () => {
+    const stacks = 'traces/samples/r-stacks.hak';
+    const files = {
+      'trace.json': exported(stacks, 'speedscope', '--of', 'trace'),
+      'run.json': exported(stacks, 'speedscope', '--mode', 'MINIMAL'),
+    };
+    const server = await served(files);
+    const browser = await launch();
+    try {
+      const { port } = server.address() as AddressInfo;
+      const wanted = { 'trace.json': 'bytes asked for (1/2)', 'run.json': 'simulated time by call site' };
+      for (const [file, says] of Object.entries(wanted)) {
+        const page = await browser.newPage();
+        const errors: Error[] = [];
+        page.on('pageerror', (error) => errors.push(error));
+        const profile = encodeURIComponent(`http://127.0.0.1:${port}/${file}`);
+        await page.goto(`http://127.0.0.1:${port}/index.html#profileURL=${profile}`);
+        await page.getByText(says).first().waitFor();
+        await page.keyboard.press('3');
+        await page.getByText('libR.so+0x').first().waitFor();
+        expect(errors).toEqual([]);
+        await page.close();
+      }
+    } finally {
+      await browser.close();
+      server.close();
+    }
   });
 });
 

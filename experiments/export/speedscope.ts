@@ -1,9 +1,9 @@
 /**
  * A profile for speedscope.app: simulated nanoseconds by call site, and below it by what the call was. A free is charged
- * to the site that allocated the block; what no event was charged with has a frame of its own. Format: https://www.speedscope.app/file-format-schema.json.
+ * to the site that allocated the block; what no event was charged with has a frame of its own.
  */
+import { stackOf, writeSpeedscope } from '../../traces/exporters/speedscope-file.ts';
 import { op, op_names } from '../../traces/index.ts';
-import { TextSink } from '../../traces/text-sink.ts';
 import type { Exporter } from './exporter.ts';
 import { watch } from './run.ts';
 import { siteNames } from './sites.ts';
@@ -30,36 +30,25 @@ export const speedscope: Exporter = {
     });
     const name_of = siteNames(run.trace);
     const sites = [...ns_of.keys()].sort((a, b) => a - b);
-    const stacks = sites.flatMap((site, frame) =>
-      op_names.flatMap((_, kind) => {
-        const ns = ns_of.get(site)![kind];
-        return ns === 0 ? [] : [{ stack: [op_names.length + frame, kind], ns }];
+    const charged = sites.flatMap((site) =>
+      op_names.flatMap((kind, at) => {
+        const ns = ns_of.get(site)![at];
+        return ns === 0 ? [] : [{ stack: [...stackOf(name_of(site)), kind], ns }];
       }),
     );
-    const frames = [...op_names, ...sites.map(name_of), 'heap growth and the last flush'];
-    const rest = result.time_ns.total - stacks.reduce((sum, { ns }) => sum + ns, 0);
-    if (rest > 0) stacks.push({ stack: [frames.length - 1], ns: rest });
-    const document = {
-      $schema: 'https://www.speedscope.app/file-format-schema.json',
+    const rest = result.time_ns.total - charged.reduce((sum, { ns }) => sum + ns, 0);
+    if (rest > 0) charged.push({ stack: ['heap growth and the last flush'], ns: rest });
+    const about = {
       exporter: `hakmem ${run.about.revision}`,
       name: `hakmem, simulated: ${run.trace.path} (${run.about.setting}; ${run.about.check})`,
       hakmem: run.about,
-      activeProfileIndex: 0,
-      shared: { frames: frames.map((name) => ({ name })) },
-      profiles: [
-        {
-          type: 'sampled',
-          name: 'simulated time by call site',
-          unit: 'nanoseconds',
-          startValue: 0,
-          endValue: result.time_ns.total,
-          samples: stacks.map(({ stack }) => stack),
-          weights: stacks.map(({ ns }) => ns),
-        },
-      ],
     };
-    const out = new TextSink(sink);
-    out.add(`${JSON.stringify(document)}\n`);
-    out.flush();
+    const weights = charged.map(({ ns }) => ns);
+    writeSpeedscope(
+      sink,
+      about,
+      charged.map(({ stack }) => stack),
+      [{ name: 'simulated time by call site', unit: 'nanoseconds', weights }],
+    );
   },
 };
