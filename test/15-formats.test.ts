@@ -278,7 +278,7 @@ describe('valgrind', () => {
   test('calls of other processes and lines of the program are left out, with a note', () => {
     const { told, origin } = read('--7-- malloc(1) = 0x10\nhello\n--8-- free(0x10)\n');
     expect(told).toEqual(['malloc 0 1']);
-    expect(origin.notes.join()).toMatch(/1 calls of processes other than 7 .* 1 lines are not valgrind's/);
+    expect(origin.notes.join()).toMatch(/1 calls of processes other than 7 .*1 lines are not valgrind's/);
   });
 
   test.each(['--7-- malloc(5', '--7-- malloc(x) = 0x20', '--7-- malloc(5) = 7', '--7-- free(0x20) 5'])(
@@ -333,7 +333,7 @@ describe('malloc-bench', () => {
   });
 
   test('what is cut, or has other fields, is refused with its place', () => {
-    expect(refusal(bench_trace.subarray(0, 20))).toMatch(/^byte 19: /);
+    expect(refusal(bench_trace.subarray(0, 20))).toMatch(/^byte 20: a number that does not end/);
     expect(refusal(Uint8Array.from([...line(1, [8, 5]), 0x7a, 0]))).toMatch(
       /^byte 6: found tag 122; wanted 10, a line/,
     );
