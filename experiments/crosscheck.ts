@@ -18,12 +18,12 @@ import {
   firstDifference,
   type Liveness,
   type LogEntry,
+  Replay,
   type Result,
-  replay,
   type Setup,
   silentFeatures,
 } from '../sim/index.ts';
-import { HakTrace, type Trace, writeHak } from '../traces/index.ts';
+import { HakTrace, interruptible, type Trace, writeHak } from '../traces/index.ts';
 import { uncheckable } from './policy/module.ts';
 import type { TimeCheck } from './time-check/agreement.ts';
 
@@ -67,7 +67,7 @@ export interface Notice {
 
 /** Of the level `time` it compares the counts; who has prices goes on from there (time-check/). */
 export async function crossCheck(trace: Trace, setup: Setup, level: CheckLevel, notice: Notice = {}): Promise<Checked> {
-  const sim = replay(trace.chunks(), setup, notice.progress);
+  const sim = await simulate(trace, setup, notice.progress);
   const silent = silentFeatures(sim.liveness);
   if (setup.policy !== undefined) {
     const reason = uncheckable(setup.policy, level === 'none' ? undefined : '--check none');
@@ -113,6 +113,15 @@ export async function crossCheck(trace: Trace, setup: Setup, level: CheckLevel, 
   });
 }
 
+async function simulate(trace: Trace, setup: Setup, progress?: Notice['progress']): Promise<Result> {
+  const run = new Replay(setup);
+  for await (const chunk of interruptible(trace.chunks())) {
+    run.feed(chunk);
+    progress?.(run.events);
+  }
+  return run.finish();
+}
+
 /** Names of the preconditions that do not hold. */
 export function failing(preconditions: Readonly<Record<string, Precondition>>): string[] {
   return Object.entries(preconditions)
@@ -143,7 +152,7 @@ async function locate(
   const at = sim.checkpoints.findIndex((each) => each.events > coarse.event);
   const from = Math.max(0, sim.checkpoints[at - 1]?.events ?? 0, coarse.event + 1 - log_events_max);
   const narrow: Setup = { ...setup, log: { from, to: Math.min(from + log_events_max, coarse.event + 1) } };
-  const sim_again = replay(trace.chunks(), narrow);
+  const sim_again = await simulate(trace, narrow);
   const native_again = await again(narrow);
   const difference = firstDifference(sim_again, native_again, level) ?? coarse;
   const sim_entry = sim_again.log.find((entry) => entry.event === difference.event);

@@ -1,7 +1,8 @@
 /** `hakmem diff A B`: what a program asks of its allocator in one recording and not in another. */
 import type { Command } from 'commander';
-import { Profile, sha256OfFile, type Trace } from '../traces/index.ts';
-import { formatBytes, print, printJson, wholeNumber } from './command.ts';
+import { sha256OfFile, type Trace } from '../traces/index.ts';
+import { formatBytes, Progress, print, printJson, wholeNumber } from './command.ts';
+import { watched } from './import.ts';
 import { type FigureUnit, figures, type Measured, measure } from './trace-diff/figures.ts';
 import { groupsOf, kindFor } from './trace-diff/groups.ts';
 import { matchUses, type Pair } from './trace-diff/match.ts';
@@ -17,30 +18,34 @@ export function addDiff(program: Command): void {
       .argument('<b>', 'another'),
   )
     .option('--top <n>', 'call sites to show', wholeNumber(0), 10)
+    .option('--progress', 'show progress on stderr')
     .option('--json', 'print one JSON document')
     .action(diff);
 }
 
 interface Options extends UnderOptions {
   readonly top: number;
+  readonly progress?: boolean;
   readonly json?: boolean;
 }
 
 interface Side extends Measured {
   readonly trace: Trace;
-  readonly lifetimes: readonly (readonly [number, number])[];
 }
 
 async function diff(a_path: string, b_path: string, options: Options): Promise<void> {
   const [a_trace, b_trace] = [openSome(a_path), openSome(b_path)];
   const { under, policy, touch } = await chooseUnder(a_trace, b_trace, options);
   const kind = kindFor(a_trace, b_trace);
-  const sideOf = (trace: Trace): Side => ({
-    trace,
-    lifetimes: lifetimesOf(trace),
-    ...withinModel(trace.path, policy, () => measure(trace, groupsOf(trace, kind), under)),
-  });
-  const [a, b] = [sideOf(a_trace), sideOf(b_trace)];
+  const sideOf = async (trace: Trace): Promise<Side> => {
+    const progress = new Progress(`replaying ${trace.path}`, options.progress === true);
+    const measured = await withinModel(trace.path, policy, () =>
+      measure(watched(trace, progress), groupsOf(trace, kind), under),
+    );
+    progress.finish();
+    return { trace, ...measured };
+  };
+  const [a, b] = [await sideOf(a_trace), await sideOf(b_trace)];
   const pairs = matchUses(a.uses, b.uses).sort((x, y) => weight(y) - weight(x));
   const sizes = mergeBounds(a_trace.statistics.size_histogram, b_trace.statistics.size_histogram);
   const lifetimes = mergeBounds(a.lifetimes, b.lifetimes);
@@ -84,12 +89,6 @@ async function diff(a_path: string, b_path: string, options: Options): Promise<v
     'lifetimes in events',
     ...boundTable(lifetimes, count),
   );
-}
-
-function lifetimesOf(trace: Trace): [number, number][] {
-  const profile = new Profile(trace.origin.sites.length);
-  for (const chunk of trace.chunks()) profile.add(chunk);
-  return profile.lifetimeHistogram();
 }
 
 /** What a pair differs by, in bytes asked for, held at the peak, and never freed. */

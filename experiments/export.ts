@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig } from '../sim/index.ts';
-import { open, sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
+import { open, sha256OfFile, type Trace, writeLong } from '../traces/index.ts';
 import { CheckFailed, formatBytes, Progress, print, printJson, UsageError } from './command.ts';
 import { type CheckLevel, crossCheck } from './crosscheck.ts';
 import { chrome } from './export/chrome.ts';
@@ -11,6 +11,7 @@ import { csv } from './export/csv.ts';
 import type { Exporter, RunCheck } from './export/exporter.ts';
 import { exportRecorded, recorded_formats } from './export/recorded.ts';
 import { speedscope } from './export/speedscope.ts';
+import { watched } from './import.ts';
 import { policyId } from './policy/module.ts';
 import { addSetupOptions, type Chosen, choose, type SetupOptions } from './setup.ts';
 import { hashOfConfig } from './sweep/row.ts';
@@ -66,8 +67,10 @@ async function exportCommand(path: string, options: Options): Promise<void> {
   const trace = open(path);
   if (trace.statistics.events === 0) throw new UsageError(`${path}: no events; wanted a trace with some`);
   if (of === 'trace') {
-    const bytes = await exportRecorded(trace, to, output);
     const { events } = trace.statistics;
+    const progress = new Progress(`exporting ${path}`, options.progress === true);
+    const bytes = await exportRecorded(watched(trace, progress), to, output);
+    progress.finish();
     if (json) printJson({ output, to, of, bytes, events });
     else print(`${output}: ${to}, ${formatBytes(bytes)}, ${events} events`);
     return;
@@ -78,7 +81,7 @@ async function exportCommand(path: string, options: Options): Promise<void> {
   const check = await checkRun(trace, chosen, level);
   const { revision } = await import('./sweep/provenance.ts');
   const about = aboutOf(trace, chosen, check, revision());
-  writeAtomically(output, (sink) =>
+  await writeLong(output, (sink) =>
     exporters[to].write({ trace, chosen, about, progress: (done) => progress.update(done, events) }, sink),
   );
   const bytes = statSync(output).size;

@@ -55,7 +55,7 @@ async function gate(base_path: string, head_path: string, options: Options): Pro
   const kind = kindFor(base, head);
   const measured = (trace: Trace) =>
     withinModel(trace.path, policy, () => measure(trace, groupsOf(trace, kind), under));
-  const [before, after] = [measured(base), measured(head)];
+  const [before, after] = [await measured(base), await measured(head)];
   const pairs = matchUses(before.uses, after.uses);
   const held = budgets.map((budget) => holds(budget, before.figures, after.figures, pairs));
   const over = held.filter(({ verdict }) => verdict === 'over');

@@ -87,6 +87,12 @@ export function columnsOf(trace: Trace): Columns {
   return { time: origin.has_time, sites: origin.has_sites, touch: statistics.large_blocks_touched > 0 };
 }
 
+/** The trace, counted by `progress` each time it is read. */
+export function watched(trace: Trace, progress: Progress): Trace {
+  const { path, origin, statistics } = trace;
+  return { path, origin, statistics, chunks: () => reported(trace.chunks(), progress, statistics.events) };
+}
+
 /** The chunks, counted by `progress` as they go by. `total` 0 where it is not known. */
 export function* reported(chunks: Iterable<Chunk>, progress: Progress, total: number): Generator<Chunk> {
   for (const chunk of chunks) {

@@ -1,9 +1,9 @@
 /** `hakmem info TRACE`: what a trace holds. Reads all of it, so that every checksum is verified. */
-import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Course } from '../traces/course.ts';
 import {
   HakTrace,
+  interruptible,
   open,
   Profile,
   type SiteUse,
@@ -62,13 +62,11 @@ async function info(path: string, options: Options): Promise<void> {
   const course = new Course(trace.statistics.events, points_max);
   const large = new LargeBlocks(options.top);
   const progress = new Progress(`reading ${path}`, options.progress === true);
-  for (const chunk of reported(trace.chunks(), progress, trace.statistics.events)) {
+  for await (const chunk of interruptible(reported(trace.chunks(), progress, trace.statistics.events))) {
     tally.add(chunk);
     profile.add(chunk);
     course.add(chunk);
     large.add(chunk);
-    // Between two chunks signals are heard.
-    await setImmediate();
   }
   progress.finish();
   const statistics = tally.statistics();

@@ -3,14 +3,15 @@
 import { replayerTrouble } from '../native/replayer.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { ModelLimit } from '../sim/peers/peer.ts';
-import { type PeerResult, replayPeer } from '../sim/peers/replay.ts';
+import { PeerReplay, type PeerResult } from '../sim/peers/replay.ts';
 import { Costs } from '../sim/time/costs.ts';
 import { PeerWork } from '../sim/time/work.ts';
-import { type HakTrace, open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { type HakTrace, interruptible, open, sha256OfFile, type Trace } from '../traces/index.ts';
 import { describePrices, pricesInWords } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
-import { exit_codes, formatBytes, parseBytes, print, printJson, say, UsageError } from './command.ts';
+import { exit_codes, formatBytes, Progress, parseBytes, print, printJson, say, UsageError } from './command.ts';
 import { asHakFile, type CheckLevel } from './crosscheck.ts';
+import { reported } from './import.ts';
 import { callPairs, compared, type PeerCheck } from './peers/held.ts';
 import { type ConfiguredPeer, type Held, type PeerPlace, type PeerPolicy, peer_policies } from './peers/policies.ts';
 import { type Chosen, choose, type SetupOptions } from './setup.ts';
@@ -20,6 +21,7 @@ import { refusal, type TimedReplay, type TimeOptions, timeDocument, timeLines, t
 
 export interface PeerOptions extends SetupOptions, TimeOptions {
   readonly check: CheckLevel;
+  readonly progress?: boolean;
   readonly json?: boolean;
 }
 
@@ -41,10 +43,15 @@ export async function replayPeerCommand(path: string, policy: PeerPolicy, option
   if (profile.thp_kernel === 'always')
     say('the kernel gives huge pages unasked: the model knows of none, so its counts are too high');
   try {
-    const result = replayPeer(trace.chunks(), peer.model(place), {
+    const run = new PeerReplay(peer.model(place), {
       prices: chosen.prices.prices,
       checkpoint_events: chosen.setup.config.checkpoint_events,
     });
+    const progress = new Progress(`replaying ${path}`, options.progress === true);
+    for await (const chunk of interruptible(reported(trace.chunks(), progress, trace.statistics.events)))
+      run.feed(chunk);
+    progress.finish();
+    const result = run.finish();
     const timed = timeReplay(trace, chosen, options, (time) => new PeerWork(peer.model(place), new Costs(time)));
     const check = await checked(trace, peer, place, options.check, result, chosen);
     if (options.json) printJson(document(policy, peer, trace, chosen, result, check, timed));

@@ -233,23 +233,23 @@ describe('export of a recording', () => {
     return readFileSync(at(`x.${to}`));
   };
 
-  test('text, imported again, is the same events: operation, thread, block, size, alignment, time', () => {
-    const textOf = (trace: Trace): ByteSource => {
+  test('text, imported again, is the same events: operation, thread, block, size, alignment, time', async () => {
+    const textOf = async (trace: Trace): Promise<ByteSource> => {
       const sink = new MemorySink();
-      exporters.text.write(trace, sink, no_spool);
+      await exporters.text.write(trace, sink, no_spool);
       return sourceOf(sink.bytes, 'x.txt');
     };
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         legal_rows.filter((rows) => rows.length > 0),
         fc.boolean(),
-        (drawn, time) => {
+        async (drawn, time) => {
           // realloc to nothing is a free.
           const rows = drawn.map((row) =>
             row.op === op.realloc ? { ...row, size_bytes: Math.max(1, row.size_bytes) } : row,
           );
           const columns = { time, sites: false, touch: false };
-          const imported = new ImportedTrace(textOf(new HakTrace(sourceOf(fileOf(rows, 100, columns)))));
+          const imported = new ImportedTrace(await textOf(new HakTrace(sourceOf(fileOf(rows, 100, columns)))));
           const threads = [...new Set(rows.map(({ thread }) => thread))];
           expect(rowsOf(imported.chunks())).toEqual(
             rows.map((row, event) => ({
@@ -264,7 +264,7 @@ describe('export of a recording', () => {
           const writer = new HakWriter('x.hak', sink, columns);
           for (const chunk of imported.chunks()) writer.add(chunk);
           writer.finish(imported.origin);
-          const again = new ImportedTrace(textOf(new HakTrace(sourceOf(sink.bytes))));
+          const again = new ImportedTrace(await textOf(new HakTrace(sourceOf(sink.bytes))));
           expect(rowsOf(again.chunks())).toEqual(rowsOf(imported.chunks()));
           expect(again.origin.dropped).toBe(0);
         },

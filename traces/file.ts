@@ -12,11 +12,11 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { setImmediate } from 'node:timers/promises';
 import type { Spool } from './exporters/exporter.ts';
 import type { ByteSink, ByteSource } from './hak.ts';
 import { HakWriter } from './hak.ts';
 import type { Columns } from './importer.ts';
+import { interruptible } from './interruptible.ts';
 import { streamOf } from './stream.ts';
 import { type Chunk, type Origin, type Statistics, TraceError } from './trace.ts';
 
@@ -191,6 +191,18 @@ export function writeAtomically<T>(path: string, write: (sink: ByteSink) => T): 
   }
 }
 
+/** `writeAtomically` for what takes long: `write` lets signals be heard, and Ctrl-C leaves `path` as it was. */
+export async function writeLong<T>(path: string, write: (sink: ByteSink) => Promise<T>): Promise<T> {
+  const file = new AtomicFile(path);
+  try {
+    const result = await write(file);
+    file.commit();
+    return result;
+  } finally {
+    file.abandon();
+  }
+}
+
 /**
  * Writes a trace to `path` as `.hak`, whole or not at all. `chunks` is read once; `originAfter` is asked when the last
  * chunk is written, for importers learn what was lost only then.
@@ -208,26 +220,18 @@ export function writeHak(
   });
 }
 
-/** The same for traces that take long: between two chunks signals are heard, so that Ctrl-C ends it and cleans up. */
-export async function writeLongHak(
+/** The same for traces that take long: Ctrl-C ends it and cleans up. */
+export function writeLongHak(
   path: string,
   chunks: Iterable<Chunk>,
   columns: Columns,
   originAfter: () => Origin,
 ): Promise<Statistics> {
-  const file = new AtomicFile(path);
-  try {
-    const writer = new HakWriter(path, file, columns);
-    for (const chunk of chunks) {
-      writer.add(chunk);
-      await setImmediate();
-    }
-    const statistics = writer.finish(originAfter());
-    file.commit();
-    return statistics;
-  } finally {
-    file.abandon();
-  }
+  return writeLong(path, async (sink) => {
+    const writer = new HakWriter(path, sink, columns);
+    for await (const chunk of interruptible(chunks)) writer.add(chunk);
+    return writer.finish(originAfter());
+  });
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number | null): void {

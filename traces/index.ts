@@ -14,11 +14,13 @@ export {
   sha256OfFile,
   writeAtomically,
   writeHak,
+  writeLong,
   writeLongHak,
 } from './file.ts';
 export { type ByteSink, type ByteSource, HakTrace, HakWriter } from './hak.ts';
 export type { Columns, Importer, Importing } from './importer.ts';
 export { importers, importing } from './importers.ts';
+export { interruptible } from './interruptible.ts';
 export { Profile, type SiteUse } from './profile.ts';
 export type { GenerateOptions } from './stage.ts';
 export { SyntheticTrace, scenario_names } from './synthetic.ts';

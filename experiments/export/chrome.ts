@@ -13,7 +13,7 @@ export const process_id = 1;
 
 export const chrome: Exporter = {
   says: 'Chrome trace events for Perfetto: memory counters and large blocks',
-  write(run, sink) {
+  async write(run, sink) {
     const out = new TextSink(sink);
     const name_of = siteNames(run.trace);
     const tracks = new Set<number>();
@@ -26,7 +26,7 @@ export const chrome: Exporter = {
     const title = `hakmem, simulated: ${run.trace.path}`;
     out.add(JSON.stringify({ ph: 'M', name: 'process_name', ts: 0, pid: process_id, tid: 0, args: { name: title } }));
     let end_us = 0;
-    watch(run, {
+    await watch(run, {
       event: (chunk, row, _, bytes) => {
         end_us = chunk.time_ns[row] / 1000;
         blocks.add(chunk, row, bytes);

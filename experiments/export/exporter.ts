@@ -17,8 +17,8 @@ export interface ExportRun {
   readonly progress: (events: number) => void;
 }
 
-/** One format. It streams to `sink`, so that a trace may be larger than memory. */
+/** One format. It streams to `sink`, so that a trace may be larger than memory, and lets signals be heard. */
 export interface Exporter {
   readonly says: string;
-  write(run: ExportRun, sink: ByteSink): void;
+  write(run: ExportRun, sink: ByteSink): Promise<void>;
 }

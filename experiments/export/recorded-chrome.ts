@@ -1,6 +1,6 @@
 /** Chrome trace events of a recording: bytes and blocks live over its time, and every large block on the track of its call site. */
 import type { TraceExporter } from '../../traces/exporters/exporter.ts';
-import { op, type Trace } from '../../traces/index.ts';
+import { interruptible, op, type Trace } from '../../traces/index.ts';
 import { TextSink } from '../../traces/text-sink.ts';
 import { Blocks, emit, process_id } from './chrome.ts';
 import { Live } from './run.ts';
@@ -11,7 +11,7 @@ const points_max = 4096;
 
 export const recordedChrome: TraceExporter = {
   says: 'Chrome trace events for Perfetto: live bytes and large blocks',
-  write(trace, sink) {
+  async write(trace, sink) {
     const out = new TextSink(sink);
     out.add(`{"displayTimeUnit":"ms","otherData":${JSON.stringify(aboutOf(trace))},"traceEvents":[\n`);
     const args = { name: `hakmem, recorded: ${trace.path}` };
@@ -27,7 +27,7 @@ export const recordedChrome: TraceExporter = {
     let live_blocks = 0;
     let end_us = 0;
     const every = Math.max(1, Math.ceil(trace.statistics.events / points_max));
-    for (const chunk of trace.chunks())
+    for await (const chunk of interruptible(trace.chunks()))
       for (let row = 0; row < chunk.length; row += 1) {
         end_us = chunk.time_ns[row] / 1000;
         const kind = chunk.op[row];

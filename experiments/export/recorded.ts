@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TraceExporter } from '../../traces/exporters/exporter.ts';
 import { exporters } from '../../traces/exporters/index.ts';
-import { FileSource, Spooled, type Trace, writeAtomically } from '../../traces/index.ts';
+import { FileSource, Spooled, type Trace, writeAtomically, writeLong } from '../../traces/index.ts';
 import { streamOf } from '../../traces/stream.ts';
 import { UsageError } from '../command.ts';
 import { recordedChrome } from './recorded-chrome.ts';
@@ -21,15 +21,15 @@ export const recorded_formats: { readonly [format: string]: { readonly says: str
 /** Throws UsageError where there is no DuckDB for Parquet, TraceError where the file cannot be written. */
 export async function exportRecorded(trace: Trace, format: string, output: string): Promise<number> {
   if (format === 'parquet') await writeParquet(trace, output);
-  else writeWith(format === 'chrome' ? recordedChrome : exporters[format], trace, output);
+  else await writeWith(format === 'chrome' ? recordedChrome : exporters[format], trace, output);
   return statSync(output).size;
 }
 
-function writeWith(exporter: TraceExporter, trace: Trace, output: string): void {
-  writeAtomically(output, (sink) => {
+function writeWith(exporter: TraceExporter, trace: Trace, output: string): Promise<void> {
+  return writeLong(output, async (sink) => {
     const spool = new Spooled(output);
     try {
-      exporter.write(trace, sink, spool);
+      await exporter.write(trace, sink, spool);
     } finally {
       spool.discard();
     }
@@ -58,7 +58,7 @@ async function writeParquet(trace: Trace, output: string): Promise<void> {
   try {
     const table = join(folder, 'events.csv');
     const made = join(folder, 'events.parquet');
-    writeWith(exporters.csv, trace, table);
+    await writeWith(exporters.csv, trace, table);
     const columns = Object.entries(types).map(([name, type]) => `'${name}': '${type}'`);
     // One thread, and the order of the rows: the same trace gives the same bytes.
     await database.query('SET threads = 1');

@@ -1,6 +1,6 @@
 /** Runs the simulator over a trace for an observer, counting what the program itself holds live. */
 import { type Moment, type Observer, Replay, type Result } from '../../sim/index.ts';
-import { type Chunk, large_bytes, op } from '../../traces/index.ts';
+import { type Chunk, interruptible, large_bytes, op } from '../../traces/index.ts';
 import type { ExportRun } from './exporter.ts';
 
 /** Told in the trace's order, on its own clock. */
@@ -11,7 +11,7 @@ export interface Watcher {
   moment?(moment: Moment, live_bytes: number, time_ns: number): void;
 }
 
-export function watch({ trace, chosen, progress }: ExportRun, watcher: Watcher): Result {
+export async function watch({ trace, chosen, progress }: ExportRun, watcher: Watcher): Promise<Result> {
   const live = new Live();
   let time_ns = 0;
   const observer: Observer = {
@@ -23,7 +23,7 @@ export function watch({ trace, chosen, progress }: ExportRun, watcher: Watcher):
     moment: (moment) => watcher.moment?.(moment, live.bytes, time_ns),
   };
   const replay = new Replay(chosen.setup, observer);
-  for (const chunk of trace.chunks()) {
+  for await (const chunk of interruptible(trace.chunks())) {
     replay.feed(chunk);
     progress(replay.events);
   }

@@ -10,10 +10,10 @@ import { siteNames } from './sites.ts';
 
 export const speedscope: Exporter = {
   says: 'a speedscope profile: simulated time by call site',
-  write(run, sink) {
+  async write(run, sink) {
     const ns_of = new Map<number, number[]>();
     let site_of = new Uint32Array(1024);
-    const result = watch(run, {
+    const result = await watch(run, {
       event: ({ op: kinds, object, site }, row, price_ns) => {
         const slot = object[row];
         if (slot >= site_of.length) {

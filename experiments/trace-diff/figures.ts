@@ -1,7 +1,7 @@
 /** A recording in counts that come out the same each time: its own, and those of its replay under a policy. */
 import { type KernelProfile, type Observer, Replay, type Setup, type TouchModel } from '../../sim/index.ts';
 import { PeerReplay } from '../../sim/peers/replay.ts';
-import type { Trace } from '../../traces/index.ts';
+import { interruptible, type Trace } from '../../traces/index.ts';
 import type { ConfiguredPeer } from '../peers/policies.ts';
 import type { Groups } from './groups.ts';
 import { type Use, Uses } from './uses.ts';
@@ -53,12 +53,14 @@ export type Under =
 export interface Measured {
   readonly figures: Figures;
   readonly uses: readonly Use[];
+  /** Freed blocks by lifetime: [upper bound in events (exclusive), blocks]. */
+  readonly lifetimes: readonly (readonly [number, number])[];
 }
 
 /** Throws ModelLimit where the trace goes beyond a peer's model. */
-export function measure(trace: Trace, groups: Groups, under: Under): Measured {
+export async function measure(trace: Trace, groups: Groups, under: Under): Promise<Measured> {
   const uses = new Uses(groups);
-  const replayed = under.peer === null ? replayOwn(trace, uses, under.setup) : replayPeer(trace, uses, under);
+  const replayed = await (under.peer === null ? replayOwn(trace, uses, under.setup) : replayPeer(trace, uses, under));
   const { allocations, reallocs, frees, total_bytes, unfreed } = trace.statistics;
   return {
     figures: {
@@ -71,15 +73,16 @@ export function measure(trace: Trace, groups: Groups, under: Under): Measured {
       unfreed,
       unfreed_bytes: uses.unfreed_bytes,
     },
-    uses: uses.uses(trace),
+    uses: await uses.uses(trace),
+    lifetimes: uses.lifetimeHistogram(),
   };
 }
 
-function replayPeer(
+async function replayPeer(
   trace: Trace,
   uses: Uses,
   { peer, setup, touch, profile }: Extract<Under, { peer: ConfiguredPeer }>,
-): Figures {
+): Promise<Figures> {
   const model = peer.model({ profile, touch, threads: trace.statistics.threads });
   const run = new PeerReplay(model, { prices: setup.prices, checkpoint_events: setup.config.checkpoint_events });
   const { meter } = model;
@@ -88,7 +91,7 @@ function replayPeer(
     uses.faults[group] += meter.faults + meter.zero_faults + meter.huge_faults;
     uses.syscalls[group] += meter.calls;
   };
-  for (const chunk of trace.chunks()) {
+  for await (const chunk of interruptible(trace.chunks())) {
     uses.add(chunk);
     run.feed(chunk);
   }
@@ -97,7 +100,7 @@ function replayPeer(
 }
 
 /** Of hakmem an event tells its price alone, which is that of its calls and faults: groups are charged with it for both. */
-function replayOwn(trace: Trace, uses: Uses, setup: Setup): Figures {
+async function replayOwn(trace: Trace, uses: Uses, setup: Setup): Promise<Figures> {
   const observer: Observer = {
     event: (_, row, price_ns) => {
       const group = uses.row_groups[row];
@@ -106,7 +109,7 @@ function replayOwn(trace: Trace, uses: Uses, setup: Setup): Figures {
     },
   };
   const run = new Replay(setup, observer);
-  for (const chunk of trace.chunks()) {
+  for await (const chunk of interruptible(trace.chunks())) {
     uses.add(chunk);
     run.feed(chunk);
   }

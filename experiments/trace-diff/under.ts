@@ -65,9 +65,9 @@ export function openSome(path: string): Trace {
 }
 
 /** A model that does not reach so far is no regression: the error names the trace. */
-export function withinModel<T>(path: string, policy: string, action: () => T): T {
+export async function withinModel<T>(path: string, policy: string, action: () => Promise<T>): Promise<T> {
   try {
-    return action();
+    return await action();
   } catch (error) {
     if (error instanceof ModelLimit) throw new UsageError(`${path}: ${error.message} is beyond the model of ${policy}`);
     throw error;

@@ -1,5 +1,5 @@
 /** What each group of a trace did: calls, bytes, what it left, what it held at the peak, how long its blocks lived. */
-import { type Chunk, op, type Trace } from '../../traces/index.ts';
+import { type Chunk, interruptible, op, type Trace } from '../../traces/index.ts';
 import type { Groups } from './groups.ts';
 
 export interface Use {
@@ -102,8 +102,8 @@ export class Uses {
   }
 
   /** Groups that did anything. Reads `trace` once more, up to its peak. */
-  uses(trace: Trace): Use[] {
-    const live = liveAt(trace, this.groups, this.peak_event);
+  async uses(trace: Trace): Promise<Use[]> {
+    const live = await liveAt(trace, this.groups, this.peak_event);
     return this.groups.names.flatMap((name, group) =>
       this.counts[group] + this.reallocs[group] === 0
         ? []
@@ -125,6 +125,13 @@ export class Uses {
     );
   }
 
+  /** Of all groups: [upper bound in events (exclusive), freed blocks]. */
+  lifetimeHistogram(): [number, number][] {
+    const counts = new Float64Array(powers);
+    for (const [at, count] of this.lifetimes.entries()) counts[at % powers] += count;
+    return [...counts].flatMap((count, power) => (count > 0 ? [[2 ** power, count] as [number, number]] : []));
+  }
+
   private medianLifetime(group: number): number | null {
     const histogram = this.lifetimes.subarray(group * powers, (group + 1) * powers);
     const half = histogram.reduce((sum, count) => sum + count, 0) / 2;
@@ -136,10 +143,10 @@ export class Uses {
 }
 
 /** Bytes live by group after event `last`. */
-function liveAt(trace: Trace, groups: Groups, last: number): Float64Array {
+async function liveAt(trace: Trace, groups: Groups, last: number): Promise<Float64Array> {
   const live = new Float64Array(Math.max(1, groups.names.length));
   const blocks = new Blocks();
-  for (const chunk of trace.chunks()) {
+  for await (const chunk of interruptible(trace.chunks())) {
     const end = Math.min(chunk.length, last + 1 - chunk.first_event);
     for (let row = 0; row < end; row += 1) {
       const slot = chunk.object[row];

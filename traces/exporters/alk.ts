@@ -2,6 +2,7 @@
  * The processed records of alk, 24 bytes each, little-endian: u64 with the type in its low 8 bits and a register above,
  * then two u64. A register is a slot. Times and processors are a record of their own; the processor is not known, so 0.
  */
+import { interruptible } from '../interruptible.ts';
 import { op } from '../trace.ts';
 import type { TraceExporter } from './exporter.ts';
 
@@ -11,7 +12,7 @@ const piece_records = 4096;
 
 export const alk: TraceExporter = {
   says: 'processed records of alk',
-  write(trace, sink) {
+  async write(trace, sink) {
     const bytes = new Uint8Array(piece_records * alk_record_bytes);
     const view = new DataView(bytes.buffer);
     let records = 0;
@@ -30,7 +31,7 @@ export const alk: TraceExporter = {
     };
     let last_thread = -1;
     let last_time_ns = -1;
-    for (const { op: kinds, thread, object, size_bytes, align, time_ns, length } of trace.chunks())
+    for await (const { op: kinds, thread, object, size_bytes, align, time_ns, length } of interruptible(trace.chunks()))
       for (let row = 0; row < length; row += 1) {
         if (thread[row] !== last_thread) record(alk_type.switch_thread, 0, thread[row], 0);
         if (trace.origin.has_time && time_ns[row] !== last_time_ns) record(alk_type.set_ts_cpu, 0, time_ns[row], 0);

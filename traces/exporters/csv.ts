@@ -1,4 +1,5 @@
 /** The events as a table. A block has a number of its own, which slots have not. */
+import { interruptible } from '../interruptible.ts';
 import { TextSink } from '../text-sink.ts';
 import { limits, op, op_names } from '../trace.ts';
 import type { TraceExporter } from './exporter.ts';
@@ -18,14 +19,14 @@ export const csv_columns = [
 
 export const csv: TraceExporter = {
   says: 'the events as a table',
-  write(trace, sink) {
+  async write(trace, sink) {
     const { has_sites, sites } = trace.origin;
     const names = sites.map(({ name, hash }) => quoted(name ?? hash));
     const out = new TextSink(sink);
     let block_of = new Float64Array(1024);
     let blocks = 0;
     out.add(`${csv_columns.join(',')}\n`);
-    for (const chunk of trace.chunks())
+    for await (const chunk of interruptible(trace.chunks()))
       for (let row = 0; row < chunk.length; row += 1) {
         const slot = chunk.object[row];
         const kind = chunk.op[row];

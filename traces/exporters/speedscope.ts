@@ -1,15 +1,16 @@
 /** A profile for speedscope.app: bytes and calls by the stack that asked. */
+import { interruptible } from '../interruptible.ts';
 import { op } from '../trace.ts';
 import type { TraceExporter } from './exporter.ts';
 import { stackOf, writeSpeedscope } from './speedscope-file.ts';
 
 export const speedscope: TraceExporter = {
   says: 'a speedscope profile: bytes and calls by stack',
-  write(trace, sink) {
+  async write(trace, sink) {
     const { sites, has_sites, program } = trace.origin;
     const rows = Math.max(1, sites.length);
     const [bytes, calls] = [new Float64Array(rows), new Float64Array(rows)];
-    for (const { op: kinds, site, size_bytes, length } of trace.chunks())
+    for await (const { op: kinds, site, size_bytes, length } of interruptible(trace.chunks()))
       for (let row = 0; row < length; row += 1) {
         if (kinds[row] === op.free) continue;
         bytes[site[row]] += size_bytes[row];

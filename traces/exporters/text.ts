@@ -1,13 +1,14 @@
 /** The text that `traces/text.ts` reads, so that importing what was exported gives the same events. */
+import { interruptible } from '../interruptible.ts';
 import { TextSink } from '../text-sink.ts';
 import { op, op_names } from '../trace.ts';
 import type { TraceExporter } from './exporter.ts';
 
 export const text: TraceExporter = {
   says: 'lines "TID: malloc PTR SIZE", with times where there are any',
-  write(trace, sink) {
+  async write(trace, sink) {
     const out = new TextSink(sink);
-    for (const { op: kinds, thread, object, size_bytes, align, time_ns, length } of trace.chunks())
+    for await (const { op: kinds, thread, object, size_bytes, align, time_ns, length } of interruptible(trace.chunks()))
       for (let row = 0; row < length; row += 1) {
         const kind = kinds[row];
         const name = `0x${((object[row] + 1) * 16).toString(16)}`;

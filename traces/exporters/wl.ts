@@ -3,6 +3,7 @@
  * block that another one touched last waits for it: the other signals after all that it did so far. Numbers are groups of
  * 7 bits, highest first, the high bit set on all but the last byte. Pointer 0 is NULL.
  */
+import { interruptible } from '../interruptible.ts';
 import { op } from '../trace.ts';
 import type { Spool, TraceExporter } from './exporter.ts';
 
@@ -26,7 +27,7 @@ const piece_bytes = 16 * 1024;
 
 export const wl: TraceExporter = {
   says: 'workload of glibc trace-utils',
-  write(trace, sink, spool) {
+  async write(trace, sink, spool) {
     const pieces = new Pieces(spool);
     const threads = new Map<number, Thread>();
     let last_thread = new Float64Array(1024).fill(-1);
@@ -36,7 +37,7 @@ export const wl: TraceExporter = {
       threads.set(number, known);
       return known;
     };
-    for (const { op: kinds, thread: numbers, object, size_bytes, align, length } of trace.chunks())
+    for await (const { op: kinds, thread: numbers, object, size_bytes, align, length } of interruptible(trace.chunks()))
       for (let row = 0; row < length; row += 1) {
         const slot = object[row];
         const thread = threadOf(numbers[row]);
