@@ -1,9 +1,12 @@
 /** The formats we read, a line each, and which of them a file is. */
+import { alk } from './alk.ts';
+import { bytehound } from './bytehound.ts';
 import { cs_app } from './cs-app.ts';
 import { gunzip, isGzip } from './gzip.ts';
 import type { ByteSource } from './hak.ts';
 import { heaptrack } from './heaptrack.ts';
 import type { Importer, Importing } from './importer.ts';
+import { logalloc } from './logalloc.ts';
 import { malloc_bench } from './malloc-bench.ts';
 import { mtrace } from './mtrace.ts';
 import { scenario } from './scenario.ts';
@@ -22,6 +25,10 @@ export const importers: readonly Importer[] = [
   mtrace,
   cs_app,
   valgrind,
+  logalloc,
+  // Without a magic number, by all of their start.
+  bytehound,
+  alk,
   scenario,
   // Last, for it also takes a file that begins with a comment.
   text,

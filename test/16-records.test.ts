@@ -1,0 +1,200 @@
+/** Formats of binary records, and logalloc: small files written here word by word, and exports read back. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ImportedTrace } from '../traces/imported.ts';
+import { exporters, HakTrace, importing, type Origin, op, op_names, type Spool, TraceError } from '../traces/index.ts';
+import { fileOf, legal_rows, MemorySink, type Row, rowsOf, sourceOf } from './memory-file.ts';
+
+const text = (content: string): Uint8Array => new TextEncoder().encode(content);
+
+function read(bytes: Uint8Array): { rows: Row[]; told: string[]; origin: Origin } {
+  const foreign = importing(sourceOf(bytes, 'file'));
+  const rows = rowsOf(foreign.chunks());
+  const told = rows.map((row) => `${op_names[row.op]} ${row.block} ${row.size_bytes}`);
+  return { rows, told, origin: foreign.origin() };
+}
+
+function refusal(bytes: Uint8Array): string {
+  try {
+    read(bytes);
+  } catch (error) {
+    expect(error).toBeInstanceOf(TraceError);
+    expect((error as Error).message).toMatch(/^file: [^\n]*$/);
+    return (error as Error).message.slice('file: '.length);
+  }
+  throw new Error('read without a complaint');
+}
+
+function words(...values: readonly (number | bigint)[]): Uint8Array {
+  return new Uint8Array(BigUint64Array.from(values.map(BigInt)).buffer);
+}
+
+/** Type and register, as alk packs them. */
+const alk = (type: number, register: number): bigint => BigInt(type) + (BigInt(register) << 8n);
+
+describe('alk', () => {
+  const records = words(
+    ...[alk(7, 0), 5000, 0, alk(5, 0), 3, 0, alk(0, 9), 100, 0, alk(3, 2 ** 30), 200, 64],
+    ...[alk(7, 0), 6000, 0, alk(5, 0), 4, 0, alk(4, 9), 10, 300, alk(2, 10), 300, 0, alk(1, 77), 0, 0],
+    ...[alk(6, 0), 0, 0, alk(0, 9), 8, 4096],
+  );
+
+  test('every type of record, threads and times', () => {
+    const { rows, told, origin } = read(records);
+    expect(told).toEqual(['malloc 0 100', 'aligned 1 200', 'realloc 0 300', 'free 0 0', 'aligned 2 8']);
+    expect(rows.map(({ thread }) => thread)).toEqual([3, 3, 4, 4, 4]);
+    expect(rows.map(({ time_ns }) => time_ns)).toEqual([0, 0, 1000, 1000, 1000]);
+    expect(rows.map(({ align }) => align)).toEqual([0, 64, 0, 0, 4096]);
+    expect(origin).toMatchObject({ format: 'alk', has_time: true, has_sites: false, dropped: 1 });
+  });
+
+  test('a file that ends in the middle of a record says so, a broken record is refused with its place', () => {
+    const cut = read(records.subarray(0, records.length - 5));
+    expect(cut.told).toHaveLength(4);
+    expect(cut.origin.notes.join(' ')).toMatch(/in the middle of a record: 19 of its 24 bytes/);
+    const filler = Array.from({ length: 200 }, (_, at) => [alk(0, at), 16, 0]).flat();
+    expect(refusal(words(...filler, alk(8, 1), 0, 0))).toMatch(
+      /^byte 4800: found type 8 of 0 and 0; wanted types 0 to 7/,
+    );
+    expect(refusal(words(...filler, alk(0, 1), 2n ** 47n, 0))).toMatch(/^byte 4800: found type 0 of 140737488355328/);
+    expect(refusal(words(...filler, alk(3, 1), 5, 48))).toMatch(/^byte 4800: /);
+    expect(refusal(words(...filler, alk(5, 1), 2n ** 40n, 0))).toMatch(/^byte 4800: thread 1099511627776/);
+  });
+
+  test('what is exported comes back as the same events, but that a calloc is a malloc', async () => {
+    const unused: Spool = {
+      append: () => expect.unreachable(),
+      read: () => expect.unreachable(),
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        legal_rows.filter((rows) => rows.some(({ size_bytes }) => size_bytes > 0)),
+        fc.boolean(),
+        async (drawn, time) => {
+          const wanted = drawn.map((row) => ({
+            ...row,
+            // Zero bytes: a realloc to none is a free.
+            size_bytes: row.op === op.realloc ? Math.max(1, row.size_bytes) : row.size_bytes,
+          }));
+          const hak = new HakTrace(sourceOf(fileOf(wanted, 100, { time, sites: false, touch: false })));
+          const sink = new MemorySink();
+          await exporters.alk.write(hak, sink, unused);
+          const again = new ImportedTrace(sourceOf(sink.bytes, 'x.alk'), 'alk');
+          const shared = ({ thread, block, size_bytes, align, op: kind }: Row) => ({
+            ...{ thread, block, size_bytes, align },
+            op: kind === op.calloc ? op.malloc : kind,
+          });
+          const [before, after] = [rowsOf(hak.chunks()), rowsOf(again.chunks())];
+          expect(after.map(shared)).toEqual(before.map(shared));
+          if (time)
+            expect(after.map(({ time_ns }) => time_ns)).toEqual(
+              before.map(({ time_ns }) => time_ns - before[0].time_ns),
+            );
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe('bytehound', () => {
+  const [alloc, free, realloc, down, up] = [1, 2, 3, 4, 5];
+  const replay = words(
+    2,
+    ...[down, 7, 0, 0, down, 3, 0, 0, alloc, 0, 1000, 64],
+    ...[up, 0, 0, 0, alloc, 1, 1005, 100_000, realloc, 0, 1007, 128],
+    ...[free, 1, 1005, 0, up, 0, 0, 0, alloc, 1, 1009, 5],
+    0,
+  );
+
+  test('events, times from the first, and stacks of numbered frames', () => {
+    const { rows, told, origin } = read(replay);
+    expect(told).toEqual(['malloc 0 64', 'malloc 1 100000', 'realloc 0 128', 'free 1 0', 'malloc 2 5']);
+    expect(rows.map(({ time_ns }) => time_ns)).toEqual([0, 5000, 7000, 7000, 9000]);
+    const names = rows.map(({ site }) => origin.sites[site].name);
+    expect(names).toEqual(['frame 3 < frame 7', 'frame 7', 'frame 7', null, null]);
+    expect(origin).toMatchObject({ format: 'bytehound', has_time: true, has_sites: true });
+    expect(origin.notes.join(' ')).not.toMatch(/no end/);
+  });
+
+  test('older files, which have a count of records in place of frames and end', () => {
+    const { told, origin } = read(words(1, 3, alloc, 0, 50, 64, realloc, 0, 51, 32, free, 0, 50, 0));
+    expect(told).toEqual(['malloc 0 64', 'realloc 0 32', 'free 0 0']);
+    expect(origin.has_sites).toBe(false);
+  });
+
+  test('a file without its end says so, a broken record is refused with its place', () => {
+    expect(read(replay.subarray(0, replay.length - 8)).origin.notes.join(' ')).toMatch(/no end: events are missing/);
+    const filler = Array.from({ length: 200 }, (_, at) => [alloc, at, at, 16]).flat();
+    expect(refusal(words(1000, ...filler, 6, 0, 0, 0))).toMatch(
+      /^byte 6408: found kind 6, slot 0, size 0; wanted kinds 1 to 5/,
+    );
+    expect(refusal(words(1000, ...filler, up, 0, 0, 0))).toMatch(/^byte 6408: a way up from no frame/);
+    expect(refusal(words(1000, ...filler, alloc, 0, 0, 2n ** 47n))).toMatch(/^byte 6408: found kind 1/);
+  });
+});
+
+describe('logalloc', () => {
+  test('every call, with numbered blocks or addresses', () => {
+    const { told, rows, origin } = read(
+      text(
+        [
+          '10 10 malloc(42)=#1',
+          '10 11 calloc(4,42)=#2',
+          '10 10 realloc(#2,84)=#1',
+          '10 12 posix_memalign(64,100)=#3',
+          '10 12 aligned_alloc(32,64)=0xffffffffff000010',
+          '10 10 memalign(128,7)=#4',
+          '10 10 valloc(5)=#5',
+          '10 10 realloc(#0,3)=#6',
+          '10 10 malloc(9)=(nil)',
+          '10 10 free(#0)',
+          '10 10 free(0xffffffffff000010)',
+          '10 10 realloc(#6,0)=#0',
+          '10 10 free(#99)',
+          '10 10 jemalloc_stats()',
+          '11 11 malloc(5)=#7',
+          '',
+        ].join('\n'),
+      ),
+    );
+    expect(told).toEqual([
+      'malloc 0 42',
+      'calloc 1 168',
+      // Block 1 was still there: its free is put in.
+      'free 0 0',
+      'realloc 1 84',
+      'aligned 2 100',
+      'aligned 3 64',
+      'aligned 4 7',
+      'aligned 5 5',
+      'malloc 6 3',
+      'free 3 0',
+      'free 6 0',
+    ]);
+    expect(rows.map(({ thread }) => thread)).toEqual([0, 1, 0, 0, 2, 2, 0, 0, 0, 0, 0]);
+    expect(rows.filter(({ op: kind }) => kind === op.aligned).map(({ align }) => align)).toEqual([64, 32, 128, 4096]);
+    expect(origin).toMatchObject({ format: 'logalloc', dropped: 1 });
+    expect(origin.notes.join(' ')).toMatch(/1 calls of processes other than 10/);
+  });
+
+  test('older logs have no thread', () => {
+    expect(read(text('1 malloc(32)=#1\n1 free(#1)\n')).told).toEqual(['malloc 0 32', 'free 0 0']);
+  });
+
+  test.each([
+    '10 10 malloc(5',
+    '10 10 malloc(x)=#1',
+    '10 10 free(#)',
+    '10 10 twice(5)=#1',
+    '10 10 malloc(5)=#1 more',
+    'x',
+  ])('a line "%s" is refused with its number', (line) => {
+    expect(refusal(text(`10 10 malloc(1)=#1\n${line}\n`))).toMatch(/^line 2: found ".*"; wanted "PID TID malloc/);
+  });
+
+  test('sizes and alignments that no trace can hold are refused', () => {
+    expect(refusal(text('1 1 malloc(140737488355328)=#1\n'))).toMatch(/^line 1: a size of 140737488355328 bytes/);
+    expect(refusal(text('1 1 memalign(48,8)=#1\n'))).toMatch(/^line 1: an alignment of 48; wanted a power of two/);
+  });
+});
