@@ -284,7 +284,7 @@ describe('valgrind', () => {
   test.each(['--7-- malloc(5', '--7-- malloc(x) = 0x20', '--7-- malloc(5) = 7', '--7-- free(0x20) 5'])(
     'a call "%s" is refused with its line',
     (line) => {
-      expect(refusal(`--7-- malloc(1) = 0x10\n${line}`)).toBe(
+      expect(refusal(`--7-- malloc(1) = 0x10\n${line}\n`)).toBe(
         `line 2: found "${line}"; wanted "--PID-- malloc(SIZE) = 0xPTR" or calloc, realloc, memalign, free, _Znwm ... in its place`,
       );
     },
@@ -388,9 +388,12 @@ describe('.rep', () => {
     expect(origin).toMatchObject({ format: 'rep', has_time: false, dropped: 0 });
   });
 
-  test('other lines, and fewer operations than the third line says, are refused', () => {
+  test('other lines, and more operations than the third line says, are refused; fewer are noted', () => {
     expect(refusal('1\n1\n1\n1\na 0 5\nx 1\n')).toMatch(/^line 6: found "x 1"; wanted "a ID SIZE"/);
-    expect(refusal('1\n1\n9\n1\na 0 5\n')).toBe('line 5: the file ends after 1 operations; its third line says 9');
+    expect(refusal('1\n1\n1\n1\na 0 5\nf 0\n')).toBe('line 6: the file has 2 operations; its third line says 1');
+    expect(read('1\n1\n9\n1\na 0 5\n').origin.notes).toContain(
+      '8 of the 9 operations that the third line names are missing.',
+    );
   });
 });
 
@@ -410,6 +413,27 @@ const whole_files: Record<string, string | Uint8Array> = {
 };
 
 describe('damage', () => {
+  test.each([
+    ['heaptrack', 'v 10400 3\n+ 64 0 10\n', '+ 64 '],
+    ['valgrind', '--7-- malloc(9) = 0x10\n', '--7-- malloc(5'],
+    ['mtrace', '= Start\n@ ./a:[0x1] + 0x10 0x9\n', '@ ./a:[0x1] + 0x'],
+    ['rep', '1\n1\n1\n1\na 0 5\n', 'a 1'],
+    ['wee_alloc', 'Alloc(552),\n', 'Fre'],
+    ['text', '1: malloc 0x10 100\n', '1: malloc 0x'],
+  ])(
+    '%s: a last line that is cut is left out, with a note; the same line in the middle is refused',
+    (name, start, cut) => {
+      const { rows, origin } = read(start + cut);
+      expect(rows).toHaveLength(1);
+      expect(origin.format).toBe(name);
+      const number = start.split('\n').length;
+      expect(origin.notes.join()).toContain(
+        `The file ends in the middle of line ${number}: its ${cut.length} bytes are left out`,
+      );
+      expect(refusal(`${start}${cut}\n`)).toMatch(new RegExp(`^line ${number}: found`));
+    },
+  );
+
   test.each(Object.keys(whole_files))(
     '%s with bytes changed, lost or put in is read or refused in one line',
     (name) => {
@@ -433,6 +457,11 @@ describe('damage', () => {
     },
   );
 });
+
+/** A tool without which a test says that it was skipped. */
+function missing(tool: string): boolean {
+  return spawnSync(tool, ['--version']).error !== undefined;
+}
 
 describe('what tools write of one program, beside what our recorder writes of it', () => {
   const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-formats-'));
@@ -477,8 +506,8 @@ describe('what tools write of one program, beside what our recorder writes of it
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  test.each([['--raw'], []])(
-    'heaptrack %s: the same sizes in the same order, but for what its own library asks for',
+  test.skipIf(missing('heaptrack')).each([['--raw'], []])(
+    'heaptrack %s (skipped where there is none): the same sizes in the same order, but for what its own library asks for',
     (...options) => {
       run('heaptrack', [...options, '-o', join(folder, `heaptrack${options}`), program]);
       const theirs = opened(options.length > 0 ? 'heaptrack--raw.raw.zst' : 'heaptrack.zst');

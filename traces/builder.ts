@@ -7,7 +7,7 @@
  */
 import { type BlockName, Names } from './names.ts';
 import { Slots } from './slots.ts';
-import { type Chunk, limits, newChunk, op } from './trace.ts';
+import { type Chunk, copyChunk, limits, newChunk, op } from './trace.ts';
 
 export type { BlockName } from './names.ts';
 
@@ -21,6 +21,9 @@ export interface Details {
 }
 
 const none: Details = {};
+
+/** Room for the first events; most traces of tests and scenarios need no more, and a whole chunk is 37 MiB. */
+const first_rows = 4096;
 
 export class TraceBuilder {
   /** Frees of unknown blocks, which are no events. */
@@ -38,7 +41,7 @@ export class TraceBuilder {
 
   constructor(chunk_events: number = limits.chunk_events) {
     this.chunk_events = chunk_events;
-    this.chunk = newChunk(chunk_events);
+    this.chunk = newChunk(Math.min(first_rows, chunk_events));
   }
 
   allocate(kind: number, name: BlockName, size_bytes: number, details: Details = none): void {
@@ -116,8 +119,9 @@ export class TraceBuilder {
   }
 
   private push(kind: number, slot: number, size_bytes: number, details: Details): void {
+    const row = this.chunk.length;
+    if (row === this.chunk.op.length) this.chunk = copyChunk(this.chunk, Math.min(row * 4, this.chunk_events));
     const { chunk } = this;
-    const row = chunk.length;
     const time_ns = Math.max(this.last_time_ns, details.time_ns ?? this.events * 1000);
     this.last_time_ns = time_ns;
     chunk.op[row] = kind;

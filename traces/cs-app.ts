@@ -21,47 +21,72 @@ export const cs_app: Importer = {
   wanted: 'a .rep file, four numbers and then "a ID SIZE", "r ID SIZE", "f ID"',
   recognises: (start) => /^(?:\s*\d+[ \t\r]*\n){4}\s*[ar] \d+ \d+/.test(new TextDecoder('latin1').decode(start)),
   import(stream) {
-    let builder = new TraceBuilder();
+    let rows = new Rows(stream);
     return {
       columns: { time: false, sites: false, touch: false },
       chunks: () => {
-        builder = new TraceBuilder();
-        return rows(stream, builder);
+        rows = new Rows(stream);
+        return rows.chunks();
       },
-      origin: () => importedOrigin(stream, 'rep', builder, { notes }),
+      origin: () => importedOrigin(stream, 'rep', rows.builder, { notes: [...notes, ...rows.notes()] }),
     };
   },
 };
 
-function* rows(stream: ByteStream, builder: TraceBuilder): Generator<Chunk> {
-  const lines = new Lines(stream, '"a ID SIZE", "r ID SIZE" or "f ID" after four lines of a number each');
-  let numbers = 0;
-  let claimed = 0;
-  let operations = 0;
-  yield* lines.chunks(builder, () => {
-    if (numbers < header_lines) {
-      const value = lines.decimal();
-      if (numbers === operations_line) claimed = value;
-      numbers += 1;
-      return !Number.isNaN(value);
-    }
-    operations += 1;
+class Rows {
+  readonly builder = new TraceBuilder();
+  private readonly lines: Lines;
+  private numbers = 0;
+  /** Of operations, by the third line. */
+  private claimed = 0;
+  private operations = 0;
+
+  constructor(stream: ByteStream) {
+    this.lines = new Lines(stream, '"a ID SIZE", "r ID SIZE" or "f ID" after four lines of a number each');
+  }
+
+  *chunks(): Generator<Chunk> {
+    yield* this.lines.chunks(this.builder, () => (this.numbers < header_lines ? this.takeNumber() : this.take()));
+    if (this.operations > this.claimed)
+      throw this.lines.error(`the file has ${this.operations} operations; its third line says ${this.claimed}`);
+  }
+
+  notes(): string[] {
+    const missing = this.claimed - this.operations;
+    return [
+      ...this.lines.notes(),
+      ...(missing > 0 ? [`${missing} of the ${this.claimed} operations that the third line names are missing.`] : []),
+    ];
+  }
+
+  private takeNumber(): boolean {
+    const value = this.lines.decimal();
+    if (this.numbers === operations_line) this.claimed = value;
+    this.numbers += 1;
+    return !Number.isNaN(value);
+  }
+
+  private take(): boolean {
+    const { lines, builder } = this;
     const kind = lines.byte();
     if (!lines.skip(blank)) return false;
-    if (kind === letter.f && lines.skip(minus)) return lines.decimal() === 1;
+    if (kind === letter.f && lines.skip(minus)) return lines.decimal() === 1 && this.counted();
     const id = lines.decimal();
     if (!(id <= Number.MAX_SAFE_INTEGER)) return false;
     if (kind === letter.f) {
       builder.free(id);
-      return true;
+      return this.counted();
     }
     if (!lines.skip(blank)) return false;
     const size_bytes = lines.decimal();
     if (Number.isNaN(size_bytes) || (kind !== letter.a && kind !== letter.r)) return false;
     if (kind === letter.a) builder.allocate(op.malloc, id, lines.size(size_bytes));
     else builder.reallocate(id, id, lines.size(size_bytes));
+    return this.counted();
+  }
+
+  private counted(): boolean {
+    this.operations += 1;
     return true;
-  });
-  if (operations !== claimed)
-    throw lines.error(`the file ends after ${operations} operations; its third line says ${claimed}`);
+  }
 }

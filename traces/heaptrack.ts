@@ -106,6 +106,7 @@ class Rows {
       ...(this.was_attached
         ? ['Recorded from where heaptrack was attached: what was allocated before is not known.']
         : []),
+      ...this.lines.notes(),
     ];
   }
 

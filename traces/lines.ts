@@ -12,26 +12,44 @@ export class Lines {
   number = 0;
   private bytes: Uint8Array = new Uint8Array(0);
   private at = 0;
+  private cut_bytes = 0;
+  private is_open = false;
   private readonly stream: ByteStream;
   private readonly wanted: string;
+  private readonly comment: number;
 
-  constructor(stream: ByteStream, wanted: string) {
+  /** What follows the byte `comment` is no part of a line. */
+  constructor(stream: ByteStream, wanted: string, comment = newline) {
     this.stream = stream;
     this.wanted = wanted;
+    this.comment = comment;
   }
 
-  /** Calls `take` at the start of every line that is not empty; a line it refuses, or does not read to its end, is broken. */
+  /** What of the file was left out: of a program that was killed, or a disk that was full, the last line is cut. */
+  notes(): string[] {
+    return this.cut_bytes === 0
+      ? []
+      : [
+          `The file ends in the middle of line ${this.number}: its ${this.cut_bytes} bytes are left out, and what followed.`,
+        ];
+  }
+
+  /**
+   * Calls `take` at the start of every line that is not empty; a line it refuses, or does not read to its end, is
+   * broken. Where the last line is, and has no newline, it was cut: that is no damage, and left out.
+   */
   *chunks(builder: TraceBuilder, take: () => boolean): Generator<Chunk> {
-    for (const block of wholeLines(this.stream)) {
+    const lines = wholeLines(this.stream, () => {
+      this.is_open = true;
+    });
+    for (const block of lines) {
       this.bytes = block;
       this.at = 0;
       while (this.at < block.length) {
         const start = this.at;
         this.number += 1;
         if (!(this.ended() || (take() && this.ended())))
-          throw this.error(
-            `found ${quote(block.subarray(start, block.indexOf(newline, start)))}; wanted ${this.wanted}`,
-          );
+          this.refuse(block.subarray(start, block.indexOf(newline, start)));
         this.nextLine();
       }
       yield* builder.full();
@@ -60,6 +78,20 @@ export class Lines {
     if (this.bytes[this.at] !== byte) return false;
     this.at += 1;
     return true;
+  }
+
+  /** Which of `words` comes next, and ends a field; -1 where none does. */
+  oneOf(words: readonly Uint8Array[]): number {
+    const { bytes, at } = this;
+    for (let word = 0; word < words.length; word += 1) {
+      const wanted = words[word];
+      let letter = 0;
+      while (letter < wanted.length && bytes[at + letter] === wanted[letter]) letter += 1;
+      if (letter < wanted.length || !endsField(bytes[at + letter])) continue;
+      this.at = at + letter;
+      return word;
+    }
+    return -1;
   }
 
   skipText(text: string): boolean {
@@ -111,6 +143,41 @@ export class Lines {
     return Number.isNaN(value) ? undefined : BigInt(`0x${latin1.decode(this.bytes.subarray(start, this.at))}`);
   }
 
+  /** The next field as a number, hexadecimal after 0x; NaN where it is none. Beyond 2^53 it is only near. */
+  value(): number {
+    this.skipBlanks();
+    const is_hex = this.bytes[this.at] === 48 && (this.bytes[this.at + 1] | 32) === 120;
+    if (is_hex) this.at += 2;
+    const value = is_hex ? this.hex() : this.decimal();
+    return endsField(this.bytes[this.at]) ? value : Number.NaN;
+  }
+
+  /** The same as the name of a block, exactly; undefined where it is none. */
+  name(): BlockName | undefined {
+    this.skipBlanks();
+    const start = this.at;
+    const value = this.value();
+    if (value <= Number.MAX_SAFE_INTEGER) return value;
+    return Number.isNaN(value) ? undefined : this.exact(start);
+  }
+
+  /** The same as nanoseconds, exactly, in whole seconds and the rest; undefined where it is none. */
+  nanoseconds(): { seconds: number; nanoseconds: number } | undefined {
+    this.skipBlanks();
+    const { bytes, at: start } = this;
+    if (Number.isNaN(this.value())) return undefined;
+    if ((bytes[start + 1] | 32) === 120) {
+      const value = this.exact(start);
+      return { seconds: Number(value / 1_000_000_000n), nanoseconds: Number(value % 1_000_000_000n) };
+    }
+    const point = Math.max(start, this.at - 9);
+    let seconds = 0;
+    let nanoseconds = 0;
+    for (let at = start; at < point; at += 1) seconds = seconds * 10 + bytes[at] - 48;
+    for (let at = point; at < this.at; at += 1) nanoseconds = nanoseconds * 10 + bytes[at] - 48;
+    return { seconds, nanoseconds };
+  }
+
   /** Everything up to `byte`, which is read too; up to the end of the line where it does not come. */
   until(byte: number): string {
     const start = this.at;
@@ -150,16 +217,37 @@ export class Lines {
     while (this.bytes[this.at] !== newline) this.at += 1;
   }
 
-  /** True where nothing but blanks is left of the line. */
-  private ended(): boolean {
+  skipBlanks(): void {
     const { bytes } = this;
-    while (bytes[this.at] === 32 || bytes[this.at] === 9 || bytes[this.at] === 13) this.at += 1;
-    return bytes[this.at] === newline;
+    let { at } = this;
+    while (bytes[at] === 32 || bytes[at] === 9 || bytes[at] === 13) at += 1;
+    this.at = at;
+  }
+
+  /** True where nothing but blanks and a comment is left of the line. */
+  ended(): boolean {
+    this.skipBlanks();
+    return this.bytes[this.at] === newline || this.bytes[this.at] === this.comment;
   }
 
   private nextLine(): void {
+    this.skipRest();
     this.at += 1;
   }
+
+  private refuse(line: Uint8Array): void {
+    if (!this.is_open) throw this.error(`found ${quote(line)}; wanted ${this.wanted}`);
+    this.cut_bytes = line.length;
+  }
+
+  private exact(start: number): bigint {
+    return BigInt(latin1.decode(this.bytes.subarray(start, this.at)));
+  }
+}
+
+/** Blank, newline, comment, or the colon after a thread. */
+function endsField(byte: number): boolean {
+  return byte === 32 || byte === newline || byte === 9 || byte === 13 || byte === 58 || byte === 35;
 }
 
 function isOfWord(byte: number): boolean {

@@ -33,7 +33,12 @@ export const mtrace: Importer = {
         rows = new Rows(stream);
         return rows.chunks();
       },
-      origin: () => importedOrigin(stream, 'mtrace', rows.builder, { has_sites: true, sites: rows.sites.all, notes }),
+      origin: () =>
+        importedOrigin(stream, 'mtrace', rows.builder, {
+          has_sites: true,
+          sites: rows.sites.all,
+          notes: [...notes, ...rows.lines.notes()],
+        }),
     };
   },
 };
@@ -44,7 +49,7 @@ const border_shape = /^= (?:Start|End)$/;
 class Rows {
   readonly builder = new TraceBuilder();
   readonly sites = new Sites();
-  private readonly lines: Lines;
+  readonly lines: Lines;
   private readonly site_of = new Map<string, number>();
   /** The block that a realloc moves, between its two lines. */
   private moved: BlockName | undefined;

@@ -37,8 +37,11 @@ export function startOf(stream: ByteStream, length: number): Uint8Array {
   return start.subarray(0, filled);
 }
 
-/** Pieces that hold whole lines, each line closed by a newline, the last one too. Throws TraceError on endless lines. */
-export function* wholeLines(stream: ByteStream): Generator<Uint8Array> {
+/**
+ * Pieces that hold whole lines, each line closed by a newline, the last one too: `open` is called before it is yielded,
+ * alone, where the file has no newline there. Throws TraceError on endless lines.
+ */
+export function* wholeLines(stream: ByteStream, open?: () => void): Generator<Uint8Array> {
   const newline = 10;
   let rest = new Uint8Array(0);
   let offset = 0;
@@ -59,7 +62,9 @@ export function* wholeLines(stream: ByteStream): Generator<Uint8Array> {
     yield rest.length > 0 ? join(rest, piece.subarray(0, end)) : piece.subarray(0, end);
     rest = piece.slice(end);
   }
-  if (rest.length > 0) yield join(rest, Uint8Array.of(newline));
+  if (rest.length === 0) return;
+  open?.();
+  yield join(rest, Uint8Array.of(newline));
 }
 
 /** `bytes` as text for a message: one line, short, nothing that a terminal would act on. */

@@ -144,9 +144,9 @@ export function newChunk(capacity: number): Chunk {
   };
 }
 
-/** A copy of the chunk's valid rows, in buffers of its own. */
-export function copyChunk(chunk: Chunk): Chunk {
-  const copy = newChunk(chunk.length);
+/** A copy of the chunk's valid rows, in buffers of its own, with room for `capacity`. */
+export function copyChunk(chunk: Chunk, capacity = chunk.length): Chunk {
+  const copy = newChunk(capacity);
   copy.first_event = chunk.first_event;
   copy.length = chunk.length;
   copy.op.set(chunk.op.subarray(0, chunk.length));

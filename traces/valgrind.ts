@@ -68,6 +68,7 @@ class Rows {
       ...(this.foreign_lines > 0
         ? [`${this.foreign_lines} lines are not valgrind's; a call printed into one of them is lost: use --log-file.`]
         : []),
+      ...this.lines.notes(),
     ];
   }
 
