@@ -178,6 +178,12 @@ describe('logalloc', () => {
     expect(origin.notes.join(' ')).toMatch(/1 calls of processes other than 10/);
   });
 
+  test('a last line that is cut is left out, with a note', () => {
+    const { told, origin } = read(text('1 1 malloc(32)=#1\n1 1 mall'));
+    expect(told).toEqual(['malloc 0 32']);
+    expect(origin.notes.join(' ')).toMatch(/cut|end/);
+  });
+
   test('older logs have no thread', () => {
     expect(read(text('1 malloc(32)=#1\n1 free(#1)\n')).told).toEqual(['malloc 0 32', 'free 0 0']);
   });

@@ -53,7 +53,11 @@ class Rows {
 
   notes(): string[] {
     const others = `${this.calls_of_others} calls of processes other than ${this.pid} are left out: give each a file.`;
-    return ['Times and call sites are not recorded.', ...(this.calls_of_others > 0 ? [others] : [])];
+    return [
+      'Times and call sites are not recorded.',
+      ...this.lines.notes(),
+      ...(this.calls_of_others > 0 ? [others] : []),
+    ];
   }
 
   private take(): boolean {
