@@ -7,7 +7,7 @@
  */
 import { type BlockName, Names } from './names.ts';
 import { Slots } from './slots.ts';
-import { type Chunk, copyChunk, limits, newChunk, op } from './trace.ts';
+import { type Chunk, copyWithRoom, limits, newChunk, op } from './trace.ts';
 
 export type { BlockName } from './names.ts';
 
@@ -120,7 +120,7 @@ export class TraceBuilder {
 
   private push(kind: number, slot: number, size_bytes: number, details: Details): void {
     const row = this.chunk.length;
-    if (row === this.chunk.op.length) this.chunk = copyChunk(this.chunk, Math.min(row * 4, this.chunk_events));
+    if (row === this.chunk.op.length) this.chunk = copyWithRoom(this.chunk, Math.min(row * 4, this.chunk_events));
     const { chunk } = this;
     const time_ns = Math.max(this.last_time_ns, details.time_ns ?? this.events * 1000);
     this.last_time_ns = time_ns;

@@ -144,8 +144,13 @@ export function newChunk(capacity: number): Chunk {
   };
 }
 
-/** A copy of the chunk's valid rows, in buffers of its own, with room for `capacity`. */
-export function copyChunk(chunk: Chunk, capacity = chunk.length): Chunk {
+/** A copy of the chunk's valid rows, in buffers of its own. One parameter, so that `map` can take it. */
+export function copyChunk(chunk: Chunk): Chunk {
+  return copyWithRoom(chunk, chunk.length);
+}
+
+/** A copy of the chunk's valid rows with room for `capacity` of them. */
+export function copyWithRoom(chunk: Chunk, capacity: number): Chunk {
   const copy = newChunk(capacity);
   copy.first_event = chunk.first_event;
   copy.length = chunk.length;
