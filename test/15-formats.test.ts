@@ -408,6 +408,8 @@ const whole_files: Record<string, string | Uint8Array> = {
   'malloc-bench': bench_trace,
   mtrace: mtrace_text,
   rep: rep_text,
+  // Two threads, and a sync between them.
+  wl: Uint8Array.from([8, 9, 9, 1, 10, 2, 11, 11, 11, 18, 1, 2, 1, 0x83, 1, 6, 1, 1, 7, 1, 4, 2, 1, 7, 5, 2, 1]),
   wee_alloc: 'Alloc(552),\nAlloc(120),\nFree(1),\n',
   text: '1: malloc 0x10 100\n2: realloc 0x20 0x10 7\n1: calloc 5 6 7 100 110\n1: memalign 0x30 64 9\n1: free 0x20\n',
 };

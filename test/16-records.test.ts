@@ -1,9 +1,7 @@
-/** Formats of binary records, and logalloc: small files written here word by word, and exports read back. */
-import fc from 'fast-check';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { ImportedTrace } from '../traces/imported.ts';
-import { exporters, HakTrace, importing, type Origin, op, op_names, type Spool, TraceError } from '../traces/index.ts';
-import { fileOf, legal_rows, MemorySink, type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { importing, type Origin, op, op_names, TraceError } from '../traces/index.ts';
+import { type Row, rowsOf, sourceOf } from './memory-file.ts';
 
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
@@ -60,41 +58,6 @@ describe('alk', () => {
     expect(refusal(words(...filler, alk(3, 1), 5, 48))).toMatch(/^byte 4800: /);
     expect(refusal(words(...filler, alk(5, 1), 2n ** 40n, 0))).toMatch(/^byte 4800: thread 1099511627776/);
   });
-
-  test('what is exported comes back as the same events, but that a calloc is a malloc', async () => {
-    const unused: Spool = {
-      append: () => expect.unreachable(),
-      read: () => expect.unreachable(),
-    };
-    await fc.assert(
-      fc.asyncProperty(
-        legal_rows.filter((rows) => rows.some(({ size_bytes }) => size_bytes > 0)),
-        fc.boolean(),
-        async (drawn, time) => {
-          const wanted = drawn.map((row) => ({
-            ...row,
-            // Zero bytes: a realloc to none is a free.
-            size_bytes: row.op === op.realloc ? Math.max(1, row.size_bytes) : row.size_bytes,
-          }));
-          const hak = new HakTrace(sourceOf(fileOf(wanted, 100, { time, sites: false, touch: false })));
-          const sink = new MemorySink();
-          await exporters.alk.write(hak, sink, unused);
-          const again = new ImportedTrace(sourceOf(sink.bytes, 'x.alk'), 'alk');
-          const shared = ({ thread, block, size_bytes, align, op: kind }: Row) => ({
-            ...{ thread, block, size_bytes, align },
-            op: kind === op.calloc ? op.malloc : kind,
-          });
-          const [before, after] = [rowsOf(hak.chunks()), rowsOf(again.chunks())];
-          expect(after.map(shared)).toEqual(before.map(shared));
-          if (time)
-            expect(after.map(({ time_ns }) => time_ns)).toEqual(
-              before.map(({ time_ns }) => time_ns - before[0].time_ns),
-            );
-        },
-      ),
-      { numRuns: 40 },
-    );
-  });
 });
 
 describe('bytehound', () => {
@@ -131,6 +94,82 @@ describe('bytehound', () => {
     );
     expect(refusal(words(1000, ...filler, up, 0, 0, 0))).toMatch(/^byte 6408: a way up from no frame/);
     expect(refusal(words(1000, ...filler, alloc, 0, 0, 2n ** 47n))).toMatch(/^byte 6408: found kind 1/);
+  });
+});
+
+describe('wl', () => {
+  const [malloc, calloc, realloc, free, signal, wait, memalign, valloc, done] = [2, 3, 4, 5, 6, 7, 12, 13, 1];
+  /** A workload of these threads, for `syncs` syncs. All numbers in it are below 128, but for those of two bytes. */
+  const workload = (syncs: number, ...threads: readonly (readonly number[])[]): Uint8Array => {
+    const header_bytes = 6 + 2 * threads.length + 1;
+    const starts = threads.flatMap((_, at) => [11, header_bytes + threads.slice(0, at).flat().length]);
+    return Uint8Array.from([8, 100, 9, syncs, 10, threads.length, ...starts, done, ...threads.flat()]);
+  };
+
+  test('every call; pointer 0 is one that failed, or a free of nothing', () => {
+    const calls = [
+      ...[malloc, 1, 0x82, 0x2c, calloc, 2, 40, realloc, 3, 1, 50, 0, memalign, 4, 64, 5, valloc, 5, 6],
+      ...[free, 0, malloc, 0, 99, realloc, 6, 0, 7, realloc, 0, 2, 0, free, 77, free, 3, done],
+    ];
+    const { told, rows, origin } = read(workload(0, calls));
+    expect(told).toEqual([
+      'malloc 0 300',
+      'calloc 1 40',
+      'realloc 0 50',
+      'aligned 2 5',
+      'aligned 3 6',
+      'malloc 4 7',
+      'free 1 0',
+      'free 0 0',
+    ]);
+    expect(rows.filter(({ op: kind }) => kind === op.aligned).map(({ align }) => align)).toEqual([64, 4096]);
+    expect(origin).toMatchObject({ format: 'wl', has_time: false, has_sites: false, dropped: 1 });
+  });
+
+  test('threads take turns, stop at their syncs, and pass those in the order of their numbers', () => {
+    const first = [malloc, 1, 10, malloc, 2, 11, signal, 2, signal, 3, malloc, 3, 12, done];
+    const second = [malloc, 4, 20, wait, 3, free, 1, malloc, 5, 21, done];
+    const third = [wait, 2, malloc, 6, 30, malloc, 7, 31, done];
+    const { rows } = read(workload(3, first, second, third));
+    expect(rows.map(({ thread, op: kind, size_bytes }) => `${thread} ${op_names[kind]} ${size_bytes}`)).toEqual([
+      ...['0 malloc 10', '1 malloc 20', '0 malloc 11'],
+      ...['2 malloc 30', '2 malloc 31'],
+      ...['0 malloc 12'],
+      ...['1 free 0', '1 malloc 21'],
+    ]);
+  });
+
+  test('syncs whose numbers are in no order are kept all the same', () => {
+    const { rows } = read(
+      workload(9, [wait, 1, free, 1, done], [malloc, 1, 8, signal, 9, done], [wait, 9, signal, 1, done]),
+    );
+    expect(rows.map(({ thread }) => thread)).toEqual([1, 0]);
+  });
+
+  test('what cannot be run is refused with its place', () => {
+    const refused = (syncs: number, ...threads: readonly (readonly number[])[]): string =>
+      refusal(workload(syncs, ...threads));
+    expect(refused(2, [wait, 1, signal, 2, done], [wait, 2, signal, 1, done])).toBe(
+      'byte 11: thread 0 waits for sync 1, which no thread that can go on signals',
+    );
+    expect(refused(1, [malloc, 1, 8, 9, done])).toMatch(/^byte 12: found code 9; wanted 1 to 7 or 12 to 14/);
+    expect(refused(1, [malloc, 101, 8, done])).toBe('byte 10: pointer 101; wanted one up to 100');
+    expect(refused(1, [signal, 2, done])).toBe('byte 10: sync 2; wanted one up to 1');
+    expect(refused(1, [memalign, 1, 48, 8, done])).toMatch(/^byte 11: an alignment of 48; wanted a power of two/);
+    expect(refused(1, [malloc, 1, 255, 255, 255, 255, 255, 255, 255, 127])).toMatch(/^byte 11: a number of 2\^53/);
+    expect(refused(1, [malloc, 1, 8])).toBe('byte 12: the file ends in the middle of thread 0');
+    expect(refusal(Uint8Array.from([8, 9, 9, 0, 10, 2, 11, 9, done, done]))).toMatch(
+      /^byte 0: found the starts of 1 threads; wanted 2/,
+    );
+    expect(refusal(gzipSync(workload(0, [malloc, 1, 8, done])))).toMatch(/^a packed workload; wanted it unpacked/);
+  });
+
+  test('a thread of any length is read a part at a time', () => {
+    const threads = [0, 1].map((at) => Array.from({ length: 50_000 }, () => [malloc, at + 1, 8, free, at + 1]).flat());
+    const start = [8, 100, 9, 0, 10, 2, 11, 14, 11, 0x8f, 0xa1, 0x1f, done, 0];
+    const { rows } = read(Uint8Array.from([...start, ...threads[0], done, ...threads[1], done]));
+    expect(rows).toHaveLength(200_000);
+    expect(rows.slice(-2).map(({ thread }) => thread)).toEqual([0, 1]);
   });
 });
 

@@ -3,17 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDuckdb } from '../experiments/sweep/duckdb.ts';
 import { allowed, parseBudgets, slack } from '../experiments/trace-diff/budget.ts';
 import { matchUses } from '../experiments/trace-diff/match.ts';
 import type { Use } from '../experiments/trace-diff/uses.ts';
-import type { ByteSource } from '../traces/hak.ts';
-import { ImportedTrace } from '../traces/imported.ts';
-import { type Chunk, exporters, HakTrace, HakWriter, limits, op, open, type Trace } from '../traces/index.ts';
+import { type Chunk, op, open, type Trace } from '../traces/index.ts';
 import { type Ran, refusedIn, run } from './command-line.ts';
-import { fileOf, legal_rows, MemorySink, type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { type Row, rowsOf } from './memory-file.ts';
 
 const database = await openDuckdb();
 const duckdb = database !== null;
@@ -209,12 +206,6 @@ describe('diff', () => {
 });
 
 describe('export of a recording', () => {
-  const no_spool = {
-    append(): never {
-      throw new Error('text puts nothing aside');
-    },
-    read: () => new Uint8Array(0),
-  };
   /** As the file numbers them: two formats keep slots. */
   const eventsOf = (chunks: Iterable<Chunk>) =>
     [...chunks].flatMap((chunk) =>
@@ -232,46 +223,6 @@ describe('export of a recording', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
     return readFileSync(at(`x.${to}`));
   };
-
-  test('text, imported again, is the same events: operation, thread, block, size, alignment, time', async () => {
-    const textOf = async (trace: Trace): Promise<ByteSource> => {
-      const sink = new MemorySink();
-      await exporters.text.write(trace, sink, no_spool);
-      return sourceOf(sink.bytes, 'x.txt');
-    };
-    await fc.assert(
-      fc.asyncProperty(
-        legal_rows.filter((rows) => rows.length > 0),
-        fc.boolean(),
-        async (drawn, time) => {
-          // realloc to nothing is a free.
-          const rows = drawn.map((row) =>
-            row.op === op.realloc ? { ...row, size_bytes: Math.max(1, row.size_bytes) } : row,
-          );
-          const columns = { time, sites: false, touch: false };
-          const imported = new ImportedTrace(await textOf(new HakTrace(sourceOf(fileOf(rows, 100, columns)))));
-          const threads = [...new Set(rows.map(({ thread }) => thread))];
-          expect(rowsOf(imported.chunks())).toEqual(
-            rows.map((row, event) => ({
-              ...row,
-              thread: threads.indexOf(row.thread),
-              site: 0,
-              time_ns: time ? row.time_ns - rows[0].time_ns : event * 1000,
-              touched_pages: limits.unknown,
-            })),
-          );
-          const sink = new MemorySink();
-          const writer = new HakWriter('x.hak', sink, columns);
-          for (const chunk of imported.chunks()) writer.add(chunk);
-          writer.finish(imported.origin);
-          const again = new ImportedTrace(await textOf(new HakTrace(sourceOf(sink.bytes))));
-          expect(rowsOf(again.chunks())).toEqual(rowsOf(imported.chunks()));
-          expect(again.origin.dropped).toBe(0);
-        },
-      ),
-      { numRuns: 40 },
-    );
-  });
 
   test('alk: read back by the format, the events are those of the trace', () => {
     const bytes = exported('alk');

@@ -15,6 +15,7 @@ import { text } from './text.ts';
 import { TraceError } from './trace.ts';
 import { valgrind } from './valgrind.ts';
 import { wee_alloc } from './wee-alloc.ts';
+import { wl } from './wl.ts';
 import { isZip, unzip } from './zip.ts';
 import { isZstd, unzstd } from './zstd.ts';
 
@@ -26,6 +27,7 @@ export const importers: readonly Importer[] = [
   cs_app,
   valgrind,
   logalloc,
+  wl,
   // Without a magic number, by all of their start.
   bytehound,
   alk,

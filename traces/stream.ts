@@ -6,6 +6,8 @@ import { TraceError } from './trace.ts';
 export interface ByteStream {
   /** For messages. */
   readonly path: string;
+  /** The file, where it is not packed. */
+  readonly source?: ByteSource;
   pieces(): Iterable<Uint8Array>;
 }
 
@@ -17,6 +19,7 @@ export const line_bytes_max = 64 * 1024;
 export function streamOf(source: ByteSource): ByteStream {
   return {
     path: source.path,
+    source,
     *pieces() {
       for (let at = 0; at < source.length; at += piece_bytes)
         yield source.read(at, Math.min(piece_bytes, source.length - at));

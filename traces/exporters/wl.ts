@@ -5,22 +5,8 @@
  */
 import { interruptible } from '../interruptible.ts';
 import { op } from '../trace.ts';
+import { wl_code } from '../wl.ts';
 import type { Spool, TraceExporter } from './exporter.ts';
-
-export const wl_code = {
-  done: 1,
-  malloc: 2,
-  calloc: 3,
-  realloc: 4,
-  free: 5,
-  sync_w: 6,
-  sync_r: 7,
-  alloc_ptrs: 8,
-  alloc_syncs: 9,
-  n_threads: 10,
-  start_thread: 11,
-  memalign: 12,
-} as const;
 
 /** Of a thread's events, before they are put aside. */
 const piece_bytes = 16 * 1024;
