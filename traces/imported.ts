@@ -34,7 +34,7 @@ export class ImportedTrace implements Trace {
     this.statistics = tally.statistics();
   }
 
-  chunks(): Iterable<Chunk> {
-    return this.kept ?? this.again.chunks();
+  *chunks(): Generator<Chunk> {
+    for (const chunk of this.kept ?? this.again.chunks()) if (chunk.length > 0) yield chunk;
   }
 }

@@ -13,7 +13,10 @@ export interface Columns {
 /** An import on its way. `origin` is complete once `chunks` has run out, for what was lost is known only then. */
 export interface Importing {
   readonly columns: Columns;
-  /** Reads the stream from its start, so that it may be called again. A chunk is valid until the next. */
+  /**
+   * Reads the stream from its start, so that it may be called again. A chunk is valid until the next; it is empty where
+   * much was read and no event is known yet, so that a signal can be heard.
+   */
   chunks(): Generator<Chunk>;
   origin(): Origin;
 }

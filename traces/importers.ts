@@ -6,6 +6,7 @@ import { gunzip, isGzip } from './gzip.ts';
 import type { ByteSource } from './hak.ts';
 import { heaptrack } from './heaptrack.ts';
 import type { Importer, Importing } from './importer.ts';
+import { jemalloc } from './jemalloc.ts';
 import { logalloc } from './logalloc.ts';
 import { malloc_bench } from './malloc-bench.ts';
 import { mtrace } from './mtrace.ts';
@@ -28,6 +29,7 @@ export const importers: readonly Importer[] = [
   valgrind,
   logalloc,
   wl,
+  jemalloc,
   // Without a magic number, by all of their start.
   bytehound,
   alk,
