@@ -108,8 +108,10 @@ class Rows {
         break;
       }
       const { view, offset, records } = run.value;
-      for (let at = 0; at < records * record_bytes; at += record_bytes) this.take(view, at, offset + at);
-      yield* builder.full();
+      for (let at = 0; at < records * record_bytes; at += record_bytes) {
+        this.take(view, at, offset + at);
+        if (builder.has_full) yield* builder.full();
+      }
     }
     yield* builder.finish();
   }

@@ -96,6 +96,11 @@ export class TraceBuilder {
     return this.live.get(name) >= 0;
   }
 
+  /** Best yielded at once: another chunk need not be begun, whose memory costs page faults. */
+  get has_full(): boolean {
+    return this.ready.length > 0;
+  }
+
   /** The chunks that are full. */
   drain(): Chunk[] {
     const full = this.ready;
@@ -113,15 +118,15 @@ export class TraceBuilder {
 
   /** The chunks that are left, the last one as full as it is. */
   finish(): Chunk[] {
-    if (this.chunk.length > 0) this.ready.push(this.chunk);
+    if (this.chunk.length > 0 && this.chunk.length < this.chunk_events) this.ready.push(this.chunk);
     this.chunk = newChunk(1);
     return this.drain();
   }
 
   private push(kind: number, slot: number, size_bytes: number, details: Details): void {
-    const row = this.chunk.length;
-    if (row === this.chunk.op.length) this.chunk = copyWithRoom(this.chunk, Math.min(row * 4, this.chunk_events));
+    if (this.chunk.length === this.chunk.op.length) this.makeRoom();
     const { chunk } = this;
+    const row = chunk.length;
     const time_ns = Math.max(this.last_time_ns, details.time_ns ?? this.events * 1000);
     this.last_time_ns = time_ns;
     chunk.op[row] = kind;
@@ -134,12 +139,18 @@ export class TraceBuilder {
     chunk.touched_pages[row] = details.touched_pages ?? limits.unknown;
     chunk.length = row + 1;
     this.events += 1;
-    if (chunk.length === this.chunk_events) {
-      this.ready.push(chunk);
-      this.chunk = this.spare ?? newChunk(this.chunk_events);
-      this.spare = undefined;
-      this.chunk.length = 0;
-      this.chunk.first_event = this.events;
+    if (row + 1 === this.chunk_events) this.ready.push(chunk);
+  }
+
+  private makeRoom(): void {
+    const { length } = this.chunk;
+    if (length < this.chunk_events) {
+      this.chunk = copyWithRoom(this.chunk, Math.min(length * 4, this.chunk_events));
+      return;
     }
+    this.chunk = this.spare ?? newChunk(this.chunk_events);
+    this.spare = undefined;
+    this.chunk.length = 0;
+    this.chunk.first_event = this.events;
   }
 }

@@ -51,8 +51,8 @@ export class Lines {
         if (!(this.ended() || (take() && this.ended())))
           this.refuse(block.subarray(start, block.indexOf(newline, start)));
         this.nextLine();
+        if (builder.has_full) yield* builder.full();
       }
-      yield* builder.full();
     }
     yield* builder.finish();
   }

@@ -11,7 +11,7 @@
 import { TraceBuilder } from './builder.ts';
 import { type Importer, importedOrigin } from './importer.ts';
 import type { BlockName } from './names.ts';
-import type { ByteStream } from './stream.ts';
+import { type ByteStream, Joined } from './stream.ts';
 import { type Chunk, limits, op, TraceError } from './trace.ts';
 
 const notes = ['Threads, times and call sites are not recorded.'];
@@ -43,15 +43,12 @@ export const malloc_bench: Importer = {
 
 function* rows(stream: ByteStream, builder: TraceBuilder): Generator<Chunk> {
   const line = new Line(stream.path, builder);
-  let rest: Uint8Array = new Uint8Array(0);
+  const joined = new Joined();
   for (const piece of stream.pieces()) {
-    const bytes = new Uint8Array(rest.length + piece.length);
-    bytes.set(rest);
-    bytes.set(piece, rest.length);
-    rest = bytes.subarray(line.takeAll(bytes, false));
+    joined.use(line.takeAll(joined.join(piece), false));
     yield* builder.full();
   }
-  line.takeAll(rest, true);
+  line.takeAll(joined.join(new Uint8Array(0)), true);
   yield* builder.finish();
 }
 

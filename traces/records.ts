@@ -1,5 +1,5 @@
 /** Files of records of one length in 64-bit little-endian words, read as they stream by. */
-import type { ByteStream } from './stream.ts';
+import { type ByteStream, Joined } from './stream.ts';
 
 /** Whole records, and where the first of them stands in the file. Valid until the next. */
 export interface RecordRun {
@@ -16,19 +16,17 @@ export function* recordRuns(
 ): Generator<RecordRun, number> {
   let skip = header_bytes;
   let offset = header_bytes;
-  let rest = new Uint8Array(0);
+  const joined = new Joined();
   for (const piece of stream.pieces()) {
     const part = piece.subarray(Math.min(skip, piece.length));
     skip -= piece.length - part.length;
-    const bytes = new Uint8Array(rest.length + part.length);
-    bytes.set(rest);
-    bytes.set(part, rest.length);
+    const bytes = joined.join(part);
     const records = Math.floor(bytes.length / record_bytes);
-    if (records > 0) yield { view: new DataView(bytes.buffer), offset, records };
-    rest = bytes.slice(records * record_bytes);
+    if (records > 0) yield { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), offset, records };
+    joined.use(records * record_bytes);
     offset += records * record_bytes;
   }
-  return rest.length;
+  return joined.left;
 }
 
 /** Beyond 2^53 only near. */

@@ -40,34 +40,59 @@ export function startOf(stream: ByteStream, length: number): Uint8Array {
   return start.subarray(0, filled);
 }
 
+/** Puts together what one piece leaves over and the next piece, in one buffer: fresh ones would cost page faults. */
+export class Joined {
+  /** Of what is left over. */
+  left = 0;
+  private buffer = new Uint8Array(0);
+
+  /** What was left over and `piece` behind it; valid until the next. */
+  join(piece: Uint8Array): Uint8Array {
+    const length = this.left + piece.length;
+    if (length > this.buffer.length) {
+      const wider = new Uint8Array(Math.ceil(length * 1.5));
+      wider.set(this.buffer.subarray(0, this.left));
+      this.buffer = wider;
+    }
+    this.buffer.set(piece, this.left);
+    this.left = length;
+    return this.buffer.subarray(0, length);
+  }
+
+  /** All but the first `used` bytes are left over. */
+  use(used: number): void {
+    this.buffer.copyWithin(0, used, this.left);
+    this.left -= used;
+  }
+}
+
 /**
  * Pieces that hold whole lines, each line closed by a newline, the last one too: `open` is called before it is yielded,
- * alone, where the file has no newline there. Throws TraceError on endless lines.
+ * alone, where the file has no newline there. A piece is valid until the next. Throws TraceError on endless lines.
  */
 export function* wholeLines(stream: ByteStream, open?: () => void): Generator<Uint8Array> {
   const newline = 10;
-  let rest = new Uint8Array(0);
+  const joined = new Joined();
   let offset = 0;
   for (const piece of stream.pieces()) {
     const end = piece.lastIndexOf(newline) + 1;
     const first = end > 0 ? piece.indexOf(newline) + 1 : piece.length;
-    if (rest.length + first > line_bytes_max || piece.length - end > line_bytes_max)
+    const { left } = joined;
+    if (left + first > line_bytes_max || piece.length - end > line_bytes_max)
       throw new TraceError(
         stream.path,
-        `byte ${rest.length + first > line_bytes_max ? offset - rest.length : offset + end}`,
+        `byte ${left + first > line_bytes_max ? offset - left : offset + end}`,
         `a line longer than ${line_bytes_max} bytes; no line of a trace is`,
       );
     offset += piece.length;
-    if (end === 0) {
-      rest = join(rest, piece);
-      continue;
-    }
-    yield rest.length > 0 ? join(rest, piece.subarray(0, end)) : piece.subarray(0, end);
-    rest = piece.slice(end);
+    const bytes = joined.join(piece);
+    if (end === 0) continue;
+    yield bytes.subarray(0, left + end);
+    joined.use(left + end);
   }
-  if (rest.length === 0) return;
+  if (joined.left === 0) return;
   open?.();
-  yield join(rest, Uint8Array.of(newline));
+  yield joined.join(Uint8Array.of(newline));
 }
 
 /** `bytes` as text for a message: one line, short, nothing that a terminal would act on. */
@@ -78,11 +103,4 @@ export function quote(bytes: Uint8Array): string {
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
   return `"${shown}${bytes.length > 60 ? '...' : ''}"`;
-}
-
-function join(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }

@@ -212,6 +212,7 @@ class Rows {
       for (const thread of this.running) if (!this.take(thread)) has_stopped = true;
       if (has_stopped) this.running = this.running.filter(({ runs }) => runs);
       if (this.running.length === 0 && !this.passSync()) return false;
+      if (this.builder.has_full) break;
     }
     return true;
   }
