@@ -73,6 +73,8 @@ class Rows {
   private is_raw = false;
   private pairs_by_kind = false;
   private was_attached = false;
+  /** The command line was read, and nothing behind it: it may have lines of its own, of a script in an argument. */
+  private in_command = false;
   private readonly segments: Segment[] = [];
   private readonly strings: string[] = [''];
   /** Of each address, what its site is called. */
@@ -93,7 +95,7 @@ class Rows {
   }
 
   chunks(): Generator<Chunk> {
-    return this.lines.chunks(this.builder, () => this.take());
+    return this.lines.chunks(this.builder, () => (this.in_command ? this.takeInCommand() : this.take()));
   }
 
   notes(): string[] {
@@ -108,6 +110,14 @@ class Rows {
         : []),
       ...this.lines.notes(),
     ];
+  }
+
+  private takeInCommand(): boolean {
+    this.in_command = false;
+    const is_understood = this.take() && this.lines.ended();
+    this.in_command ||= !is_understood;
+    this.lines.skipRest();
+    return true;
   }
 
   private take(): boolean {
@@ -152,10 +162,11 @@ class Rows {
       case mode.X:
         if (this.program === '') this.program = baseName(/^ ?(\S*)/.exec(lines.rest())![1]);
         lines.skipRest();
+        this.in_command = true;
         return true;
       case mode.A:
-        this.was_attached = true;
-        return true;
+        this.was_attached = lines.ended();
+        return this.was_attached;
       case mode.R:
         return !Number.isNaN(this.field());
       case mode.S:
