@@ -999,6 +999,8 @@ EXPORT __attribute__((noreturn)) void _exit(int status) {
 EXPORT __attribute__((noreturn)) void _Exit(int status) { _exit(status); }
 
 static void forked_child(void) {
+  /* A handler of somebody who registered before us has allocated: the recording has begun anew already. */
+  if (guard->recording != RECORDING_OFF && process.pid == getpid()) return;
   self.stream = NULL;
   self.cursor = self.limit = NULL;
   __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
