@@ -985,7 +985,9 @@ static uint64_t resident_peak_bytes(void) {
 
 /** The process says what it spent. Idempotent; not in a vfork child, which would speak for its parent. */
 static void finish(int status) {
-  if (guard->recording == RECORDING_OFF || process.file == NULL || process.pid != getpid()) return;
+  if (process.file == NULL || process.pid != getpid()) return;
+  /* A recording that stopped has an end all the same; a fork that has allocated nothing has none. */
+  if (guard->recording == RECORDING_OFF && process.file->stop_errno == 0) return;
   if (__atomic_exchange_n(&process.finished, true, __ATOMIC_ACQ_REL)) return;
   const int saved_errno = errno;
   note_spent();
