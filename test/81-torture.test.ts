@@ -3,7 +3,7 @@
  * it does the same with the recorder, and the trace of each of its processes has exactly the calls that it counted.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -121,4 +121,81 @@ describe('every process has its trace, with exactly the calls that it counted', 
       if (!trace.origin.notes.some((note) => note.includes('forked child'))) expect(mended(trace)).toEqual([]);
     }
   });
+});
+
+const stopped = /^hakmem: .*: Recording stopped early \((\w+)\): the rest is missing\.$/m;
+
+/** The program is none the wiser, the trace is legal as far as it goes, and the recorder says that it stopped there. */
+function isTheSameButStopped(
+  command: readonly string[],
+  reason: string,
+  environment: Record<string, string> = {},
+): void {
+  const { traces, status, stdout, stderr } = recorded(command, [], environment);
+  expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(/^\d+ \d+ \d+\n(?:7\n)?$/) });
+  expect(stopped.exec(stderr)?.[1]).toBe(reason);
+  expect(stderr).not.toMatch(/killed|could not be recorded/);
+  const [whole] = printed(stdout);
+  for (const trace of traces) {
+    expect(countsOf(trace).allocations).toBeLessThan(whole.allocations);
+    expect(trace.origin.dropped).toBe(0);
+  }
+}
+
+describe('a program that leaves the recorder no room', () => {
+  test('no more descriptors: it does what it does, and the recording stops', () =>
+    isTheSameButStopped([program, 'few-files'], 'EMFILE'));
+
+  test('files of 64 KiB at most: no signal of which it would die', () =>
+    isTheSameButStopped([program, 'small-files'], 'EFBIG'));
+
+  test('the same from its start, so that not even the first event has room', () =>
+    isTheSameButStopped(['/bin/sh', '-c', `ulimit -f 20; ${program} rounds 3000; echo $?`], 'EFBIG'));
+
+  test('no more address space: it may be recorded to its end or not, but it says which', () => {
+    const { main, status, stdout, stderr } = recorded([program, 'small-space']);
+    expect(status).toBe(0);
+    const [whole] = printed(stdout);
+    if (stopped.exec(stderr)?.[1] === 'ENOMEM') expect(countsOf(main).allocations).toBeLessThan(whole.allocations);
+    else expect(countsOf(main)).toEqual(whole);
+  });
+
+  test('a full disk (skipped where none can be mounted)', (context) => {
+    const disk = join(folder, 'disk');
+    mkdirSync(disk);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', disk]).status !== 0)
+      context.skip('only root mounts a small disk');
+    try {
+      isTheSameButStopped([program, 'rounds', '100000'], 'ENOSPC', { TMPDIR: disk });
+      isTheSameButStopped([program, 'small-stacks'], 'ENOSPC', { TMPDIR: disk });
+      expect(readdirSync(disk)).toEqual([]);
+    } finally {
+      spawnSync('umount', [disk]);
+    }
+  });
+
+  test('every descriptor closed, the standard ones too: it is recorded to its end', () => {
+    const path = join(folder, 'closed');
+    const { main } = recorded([program, 'closed', path]);
+    expect([countsOf(main)]).toEqual(printed(readFileSync(path, 'utf8')));
+    expect(mended(main)).toEqual([]);
+  });
+});
+
+test('killed while sixteen threads allocate: all but the call that each was in is there', () => {
+  for (const round of [1, 2, 3]) {
+    const path = join(folder, `killed-${round}`);
+    const { main } = recorded([program, 'killed', path]);
+    const counted = readFileSync(path);
+    const { allocations, frees } = countsOf(main);
+    const [began, ended] = [0, 8].map((at) => Number(counted.readBigInt64LE(at)));
+    expect(ended).toBeGreaterThan(100);
+    // An allocation is counted after it was made, a free before.
+    expect(allocations - began).toBeGreaterThanOrEqual(0);
+    expect(allocations - began).toBeLessThanOrEqual(16);
+    expect(ended - frees).toBeGreaterThanOrEqual(0);
+    expect(ended - frees).toBeLessThanOrEqual(16);
+    expect(main.origin.process!.exit).toBe('signal 9');
+    expect(main.origin.dropped).toBe(0);
+  }
 });
