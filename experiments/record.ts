@@ -220,7 +220,7 @@ function writeTraces(directory: string, launch: Launch, name: string, output: st
     const recording = new Recording(recorded, launch);
     const chunks = recording.chunks();
     const first = chunks.next();
-    if (first.done && !is_main) continue;
+    if (first.done && !is_main && recording.warnings().length === 0) continue;
     const columns = { time: true, sites: true, touch: recorded.touch };
     let origin: Origin | undefined;
     const statistics = writeHak(path, resumed(first, chunks), columns, () => {

@@ -170,7 +170,16 @@ static int file_open(const char *path, int flags) {
 }
 static void file_close(int descriptor) { syscall(SYS_close, descriptor); }
 
+/** Beyond the program's limit on files the kernel does more than refuse: it ends the program by SIGXFSZ. */
+static bool file_may_end_at(uint64_t end) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || end <= limit.rlim_cur) return true;
+  errno = EFBIG;
+  return false;
+}
+
 static bool file_write_at(int descriptor, const void *bytes, size_t length, uint64_t offset) {
+  if (!file_may_end_at(offset + length)) return false;
   for (size_t done = 0; done < length;) {
     const long count = syscall(SYS_pwrite64, descriptor, (const char *)bytes + done, length - done, offset + done);
     if (count > 0) done += (size_t)count;
@@ -678,7 +687,8 @@ static void *map_file(const char *name, size_t bytes) {
   const int descriptor = file_open(path, O_RDWR | O_CREAT | O_EXCL);
   if (descriptor < 0) return NULL;
   void *map = MAP_FAILED;
-  if (syscall(SYS_fallocate, descriptor, 0, 0, bytes) == 0 || (errno == EOPNOTSUPP && ftruncate(descriptor, (off_t)bytes) == 0))
+  if (file_may_end_at(bytes) && (syscall(SYS_fallocate, descriptor, 0, 0, bytes) == 0 ||
+                                 (errno == EOPNOTSUPP && ftruncate(descriptor, (off_t)bytes) == 0)))
     map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   const int reason = errno;
   file_close(descriptor);
@@ -773,7 +783,9 @@ static void copy_of_proc(const char *from, const char *to) {
   char bytes[2048];
   long count;
   while (source >= 0 && target >= 0 && (count = syscall(SYS_read, source, bytes, sizeof bytes)) > 0)
-    if (syscall(SYS_write, target, bytes, count) != count) break;
+    if (!file_may_end_at((uint64_t)lseek(target, 0, SEEK_END) + (uint64_t)count) ||
+        syscall(SYS_write, target, bytes, count) != count)
+      break;
   if (source >= 0) file_close(source);
   if (target >= 0) file_close(target);
 }
@@ -973,7 +985,9 @@ static uint64_t resident_peak_bytes(void) {
 
 /** The process says what it spent. Idempotent; not in a vfork child, which would speak for its parent. */
 static void finish(int status) {
-  if (guard->recording == RECORDING_OFF || process.file == NULL || process.pid != getpid()) return;
+  if (process.file == NULL || process.pid != getpid()) return;
+  /* A recording that stopped has an end all the same; a fork that has allocated nothing has none. */
+  if (guard->recording == RECORDING_OFF && process.file->stop_errno == 0) return;
   if (__atomic_exchange_n(&process.finished, true, __ATOMIC_ACQ_REL)) return;
   const int saved_errno = errno;
   note_spent();
@@ -999,6 +1013,8 @@ EXPORT __attribute__((noreturn)) void _exit(int status) {
 EXPORT __attribute__((noreturn)) void _Exit(int status) { _exit(status); }
 
 static void forked_child(void) {
+  /* A handler of somebody who registered before us has allocated: the recording has begun anew already. */
+  if (guard->recording != RECORDING_OFF && process.pid == getpid()) return;
   self.stream = NULL;
   self.cursor = self.limit = NULL;
   __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);

@@ -288,7 +288,9 @@ describe('recognising', () => {
     expect(opened('Free(0),\nAlloc(1),\n').origin.format).toBe('wee_alloc');
     expect(opened('# my trace\n\n  9: malloc 0x10 5\n').origin.format).toBe('text');
     expect(refusal('#!/bin/sh\necho hello\n')).toMatch(/^line 2: found "echo hello"/);
-    expect(refusal('{"json": true}')).toMatch(/^byte 0: found .*; wanted a \.hak file or .*lines "TID: malloc/);
+    expect(refusal('{"json": true}')).toMatch(
+      /^byte 0: found .*; wanted a \.hak file, or a trace as docs\/FORMATS\.md has it: wee_alloc, /,
+    );
     expect(refusal(new Uint8Array(1000))).toMatch(/^byte 0: found/);
   });
 

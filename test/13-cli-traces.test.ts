@@ -203,7 +203,9 @@ describe('info', () => {
     write('cut.hak', readFileSync(join(folder, 'x.hak')).subarray(0, 1000));
     write('other', 'something else');
     expect(refused('info', 'cut.hak')).toMatch(/cut\.hak: byte 1000: the file ends here, but/);
-    expect(refused('info', 'other')).toMatch(/other: byte 0: found "something else"; wanted a \.hak file or/);
+    expect(refused('info', 'other')).toMatch(
+      /other: byte 0: found "something else"; wanted a \.hak file, or a trace as docs\/FORMATS\.md has it: wee_alloc, /,
+    );
     refused('info', 'none');
     refused('info', '.');
     refused('info');

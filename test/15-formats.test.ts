@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import fc from 'fast-check';
 import { strToU8 } from 'fflate';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { importing, type Origin, op_names, open, TraceError } from '../traces/index.ts';
 import { malloc_bench } from '../traces/malloc-bench.ts';
 import { bin } from './command-line.ts';
 import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { bench_trace, interpreted, line, mtrace_text, raw, rep_text, zstd_frame } from './small-traces.ts';
 
 interface Read {
   readonly rows: readonly Row[];
@@ -47,64 +47,6 @@ function refusal(content: string | Uint8Array, format?: string): string {
   }
   throw new Error('read without a complaint');
 }
-
-const raw = [
-  'v 10400 3',
-  'x e /home/me/calls',
-  'X ./calls all',
-  'I 1000 5e2919',
-  'm 1 -',
-  'm 1 x 5000 0 808 1000 31d',
-  'm a /lib/lib x 9000 0 2000',
-  'm 1b /usr/lib/libstdc++.so.6.0.1 20000 0 2000',
-  't 61da 0',
-  '+ 64 1 1000',
-  't 9010 1',
-  'c a',
-  '+ 78 2 ffffffffffffff00',
-  '- 1000',
-  't 20010 1',
-  '+ 1388 3 2000',
-  '+ 8 1 3000',
-  '+ 9 0 4000',
-  '- ffffffffffffff00',
-  '- 77',
-  'R 3ac',
-  '',
-].join('\n');
-
-const interpreted = [
-  'v 10400 3',
-  'X ./calls all',
-  'I 1000 5e2919',
-  's b /home/calls',
-  's 4 main',
-  's 8 a b.cpp1',
-  's 1b operator new(unsigned long)',
-  'i 61db 1 2',
-  'i 61ed 1 2 3 4a 2 3 1a',
-  'i 70ed 1 4',
-  'i 80ed 1',
-  't 1 0',
-  't 2 0',
-  't 3 2',
-  't 4 0',
-  'a 64 1',
-  '+ 0',
-  'a 78 2',
-  '+ 1',
-  '+ 1',
-  'c a',
-  '- 1',
-  'a 10 3',
-  '+ 2',
-  'a 10 4',
-  '+ 3',
-  '- 0',
-  '- 0',
-  '# strings: 4',
-  '',
-].join('\n');
 
 describe('heaptrack', () => {
   test('raw: blocks by address, sites as module and offset, times by stamp', () => {
@@ -193,11 +135,6 @@ describe('heaptrack', () => {
     expect(refusal('v 10400 3\n+ 800000000000 0 5\n')).toMatch(/^line 2: a size of 140737488355328 bytes/);
   });
 });
-
-/** `printf 'v 10400 3\n+ 64 0 1000\n' | zstd`, with its checksum. */
-const zstd_frame = Uint8Array.from(
-  Buffer.from('28b52ffd0458b100007620313034303020330a2b203634203020313030300a11f203f1', 'hex'),
-);
 
 describe('packed files', () => {
   const whole = read(raw).told;
@@ -299,23 +236,6 @@ describe('valgrind', () => {
   );
 });
 
-/** A protobuf field of a length: its number, then what it holds. */
-const field = (number: number, content: readonly number[]): number[] => [number * 8 + 2, content.length, ...content];
-const line = (call: number, content: readonly number[]): number[] => field(1, field(call, content));
-
-const bench_trace = Uint8Array.from([
-  ...line(1, [8, 5, 16, 0xac, 2]),
-  ...line(4, [8, 6, 16, 3, 24, 40]),
-  ...line(3, [8, 7, 16, 5, 24, 0xe8, 7]),
-  ...line(2, [8, 7, 16, 0xe8, 7]),
-  ...line(2, []),
-  ...line(1, [16, 9]),
-  ...line(1, [8, 5, 16, 8, 24, 64]),
-  ...line(1, [8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 16, 1]),
-  16,
-  3,
-]);
-
 describe('malloc-bench', () => {
   test('every call becomes its row; a free of nothing and a failed call are none', () => {
     const wanted = ['malloc 0 300', 'calloc 1 120', 'realloc 0 1000', 'free 0 0', 'aligned 2 8', 'malloc 3 1'];
@@ -350,21 +270,6 @@ describe('malloc-bench', () => {
   });
 });
 
-const mtrace_text = [
-  '= Start',
-  '@ ./calls:[0x11dc] + 0x55d22b4c14a0 0x64',
-  '@ /lib/a b.so:(make+0x1f)[0x22ee] + 0x55d22b4c1510 0',
-  '@ ./calls:[0x11fe] < 0x55d22b4c14a0',
-  '@ ./calls:[0x11fe] > 0x55d22b4c1590 0x1388',
-  '@ ./calls:[0x11dc] ! 0x55d22b4c1590 0x7fffffff',
-  '+ 0x20 0x8',
-  '@ [0x4011fe] + (nil) 0x99',
-  '@ ./calls:[0x1290] - 0x55d22b4c1510',
-  '@ ./calls:[0x1290] - 0x77',
-  '= End',
-  '',
-].join('\n');
-
 describe('mtrace', () => {
   test('every line becomes its row, a realloc one for its two; sites as module and offset', () => {
     const { told, sites, origin } = read(mtrace_text);
@@ -387,8 +292,6 @@ describe('mtrace', () => {
   });
 });
 
-const rep_text = '20000\n3\n7\n1\na 0 2040\na 1 8\nr 0 5000\nf -1\nf 1\nf 0\na 1 64\n';
-
 describe('.rep', () => {
   test('every line after the four numbers becomes its row', () => {
     const { told, origin } = read(rep_text);
@@ -404,23 +307,6 @@ describe('.rep', () => {
     );
   });
 });
-
-/** A whole file of each format, small enough to damage byte by byte. */
-const whole_files: Record<string, string | Uint8Array> = {
-  heaptrack: raw,
-  'heaptrack, interpreted': interpreted,
-  'heaptrack in gzip': gzipSync(raw),
-  'heaptrack in zstd': zstd_frame,
-  valgrind:
-    '--7-- malloc(9) = 0x10\n--7-- calloc(3,4) = 0x20\n--7-- memalign(al 64, size 9) = 0x40\n--7-- free(0x10)\n',
-  'malloc-bench': bench_trace,
-  mtrace: mtrace_text,
-  rep: rep_text,
-  // Two threads, and a sync between them.
-  wl: Uint8Array.from([8, 9, 9, 1, 10, 2, 11, 11, 11, 18, 1, 2, 1, 0x83, 1, 6, 1, 1, 7, 1, 4, 2, 1, 7, 5, 2, 1]),
-  wee_alloc: 'Alloc(552),\nAlloc(120),\nFree(1),\n',
-  text: '1: malloc 0x10 100\n2: realloc 0x20 0x10 7\n1: calloc 5 6 7 100 110\n1: memalign 0x30 64 9\n1: free 0x20\n',
-};
 
 describe('damage', () => {
   test.each([
@@ -441,29 +327,6 @@ describe('damage', () => {
         `The file ends in the middle of line ${number}: its ${cut.length} bytes are left out`,
       );
       expect(refusal(`${start}${cut}\n`)).toMatch(new RegExp(`^line ${number}: found`));
-    },
-  );
-
-  test.each(Object.keys(whole_files))(
-    '%s with bytes changed, lost or put in is read or refused in one line',
-    (name) => {
-      const content = whole_files[name];
-      const bytes = typeof content === 'string' ? strToU8(content) : Uint8Array.from(content);
-      const format = name.split(/[ ,]/)[0];
-      const change = fc.record({ at: fc.nat(bytes.length - 1), lose: fc.nat(3), put: fc.uint8Array({ maxLength: 3 }) });
-      fc.assert(
-        fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), fc.boolean(), (changes, by_name) => {
-          const damaged = [...bytes];
-          for (const { at, lose, put } of changes) damaged.splice(at, lose, ...put);
-          try {
-            read(Uint8Array.from(damaged), by_name ? format : undefined);
-          } catch (error) {
-            if (!(error instanceof TraceError)) throw error;
-            expect(error.message).not.toContain('\n');
-          }
-        }),
-        { seed: 15, numRuns: 300 },
-      );
     },
   );
 });

@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { importing, type Origin, op, op_names, TraceError } from '../traces/index.ts';
 import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { alk, alk_records, bytehound_kind, bytehound_replay, words } from './small-traces.ts';
 
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
@@ -23,22 +24,9 @@ function refusal(bytes: Uint8Array): string {
   throw new Error('read without a complaint');
 }
 
-function words(...values: readonly (number | bigint)[]): Uint8Array {
-  return new Uint8Array(BigUint64Array.from(values.map(BigInt)).buffer);
-}
-
-/** Type and register, as alk packs them. */
-const alk = (type: number, register: number): bigint => BigInt(type) + (BigInt(register) << 8n);
-
 describe('alk', () => {
-  const records = words(
-    ...[alk(7, 0), 5000, 0, alk(5, 0), 3, 0, alk(0, 9), 100, 0, alk(3, 2 ** 30), 200, 64],
-    ...[alk(7, 0), 6000, 0, alk(5, 0), 4, 0, alk(4, 9), 10, 300, alk(2, 10), 300, 0, alk(1, 77), 0, 0],
-    ...[alk(6, 0), 0, 0, alk(0, 9), 8, 4096],
-  );
-
   test('every type of record, threads and times', () => {
-    const { rows, told, origin } = read(records);
+    const { rows, told, origin } = read(alk_records);
     expect(told).toEqual(['malloc 0 100', 'aligned 1 200', 'realloc 0 300', 'free 0 0', 'aligned 2 8']);
     expect(rows.map(({ thread }) => thread)).toEqual([3, 3, 4, 4, 4]);
     expect(rows.map(({ time_ns }) => time_ns)).toEqual([0, 0, 1000, 1000, 1000]);
@@ -47,7 +35,7 @@ describe('alk', () => {
   });
 
   test('a file that ends in the middle of a record says so, a broken record is refused with its place', () => {
-    const cut = read(records.subarray(0, records.length - 5));
+    const cut = read(alk_records.subarray(0, alk_records.length - 5));
     expect(cut.told).toHaveLength(4);
     expect(cut.origin.notes.join(' ')).toMatch(/in the middle of a record: 19 of its 24 bytes/);
     const filler = Array.from({ length: 200 }, (_, at) => [alk(0, at), 16, 0]).flat();
@@ -61,17 +49,9 @@ describe('alk', () => {
 });
 
 describe('bytehound', () => {
-  const [alloc, free, realloc, down, up] = [1, 2, 3, 4, 5];
-  const replay = words(
-    2,
-    ...[down, 7, 0, 0, down, 3, 0, 0, alloc, 0, 1000, 64],
-    ...[up, 0, 0, 0, alloc, 1, 1005, 100_000, realloc, 0, 1007, 128],
-    ...[free, 1, 1005, 0, up, 0, 0, 0, alloc, 1, 1009, 5],
-    0,
-  );
-
+  const { alloc, free, realloc, up } = bytehound_kind;
   test('events, times from the first, and stacks of numbered frames', () => {
-    const { rows, told, origin } = read(replay);
+    const { rows, told, origin } = read(bytehound_replay);
     expect(told).toEqual(['malloc 0 64', 'malloc 1 100000', 'realloc 0 128', 'free 1 0', 'malloc 2 5']);
     expect(rows.map(({ time_ns }) => time_ns)).toEqual([0, 5000, 7000, 7000, 9000]);
     const names = rows.map(({ site }) => origin.sites[site].name);
@@ -87,7 +67,9 @@ describe('bytehound', () => {
   });
 
   test('a file without its end says so, a broken record is refused with its place', () => {
-    expect(read(replay.subarray(0, replay.length - 8)).origin.notes.join(' ')).toMatch(/no end: events are missing/);
+    expect(read(bytehound_replay.subarray(0, bytehound_replay.length - 8)).origin.notes.join(' ')).toMatch(
+      /no end: events are missing/,
+    );
     const filler = Array.from({ length: 200 }, (_, at) => [alloc, at, at, 16]).flat();
     expect(refusal(words(1000, ...filler, 6, 0, 0, 0))).toMatch(
       /^byte 6408: found kind 6, slot 0, size 0; wanted kinds 1 to 5/,

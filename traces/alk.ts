@@ -29,7 +29,6 @@ const usual_align = 16;
 
 export const alk: Importer = {
   name: 'alk',
-  wanted: 'processed records of alk',
   recognises: (start) => {
     const view = viewOf(start);
     const records = Math.floor(start.length / record_bytes);
@@ -134,6 +133,8 @@ class Rows {
     else if (kind === type.time && this.has_time) {
       this.first_time_ns ??= a;
       details.time_ns = Math.max(0, a - this.first_time_ns);
+      if (details.time_ns > Number.MAX_SAFE_INTEGER)
+        throw this.error(offset, `a time ${details.time_ns} ns after the first; wanted less than 2^53`);
     }
   }
 

@@ -31,7 +31,6 @@ const layouts: readonly Layout[] = [
 
 export const bytehound: Importer = {
   name: 'bytehound',
-  wanted: "what bytehound's export-replay writes",
   recognises: (start) => layoutOf(start) !== undefined,
   import(stream) {
     const layout = layoutOf(startOf(stream, looked_at_bytes)) ?? layouts[0];
@@ -142,6 +141,8 @@ class Rows {
     }
     this.first_us ??= time_us;
     details.time_ns = Math.max(details.time_ns, (time_us - this.first_us) * 1000);
+    if (details.time_ns > Number.MAX_SAFE_INTEGER)
+      throw this.error(offset, `a time ${time_us - this.first_us} us after the first; wanted less than 2^53 ns`);
     if (this.moved && layout.has_frames) details.site = this.site();
     this.moved = false;
     if (here === kind.alloc) builder.allocate(op.malloc, slot, size_bytes, details);

@@ -18,7 +18,6 @@ const letter = { a: 97, r: 114, f: 102 };
 
 export const cs_app: Importer = {
   name: 'rep',
-  wanted: 'a .rep file, four numbers and then "a ID SIZE", "r ID SIZE", "f ID"',
   recognises: (start) => /^(?:\s*\d+[ \t\r]*\n){4}\s*[ar] \d+ \d+/.test(new TextDecoder('latin1').decode(start)),
   import(stream) {
     let rows = new Rows(stream);

@@ -27,12 +27,13 @@ const file_version_max = 3;
 const kinds_max = 2 ** 26;
 /** Linux maps 65530 pieces at most; a program's modules are far fewer. Bounds the search for an address. */
 const segments_max = 2 ** 14;
+/** `operator new` calls one or two others of its kind. Bounds the walk, which hostile stacks would make quadratic. */
+const new_frames_max = 16;
 const space = 32;
 const mode = Object.fromEntries([...'vxXISmtsia+-cRA#'].map((letter) => [letter, letter.charCodeAt(0)]));
 
 export const heaptrack: Importer = {
   name: 'heaptrack',
-  wanted: 'a heaptrack file "v VERSION FILE_VERSION"',
   recognises: (start) =>
     /^v [0-9a-f]+(?: [0-9a-f]+)?\r?\n/.test(new TextDecoder('latin1').decode(start.subarray(0, 64))),
   import(stream) {
@@ -148,7 +149,8 @@ class Rows {
         return this.takeVersion();
       case mode.I: {
         const page_bytes = this.field();
-        if (!(page_bytes >= 1024 && page_bytes <= 2 ** 24) || Number.isNaN(this.field())) return false;
+        const is_page = page_bytes >= 1024 && page_bytes <= 2 ** 24 && Number.isInteger(Math.log2(page_bytes));
+        if (!is_page || Number.isNaN(this.field())) return false;
         this.page_bytes = page_bytes;
         return true;
       }
@@ -334,8 +336,10 @@ class Rows {
   private interpretedSite(trace: number): number {
     let at = trace;
     let ip = this.trace_ip.at(at - 1);
-    while (ip > 0 && this.texts[ip - 1].startsWith('operator new') && this.trace_parent.at(at - 1) > 0) {
-      at = this.trace_parent.at(at - 1);
+    for (let frames = 0; frames < new_frames_max; frames += 1) {
+      const parent = this.trace_parent.at(at - 1);
+      if (ip === 0 || parent === 0 || !this.texts[ip - 1].startsWith('operator new')) break;
+      at = parent;
       ip = this.trace_ip.at(at - 1);
     }
     return ip === 0 ? 0 : this.sites.index(this.texts[ip - 1]);

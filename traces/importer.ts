@@ -24,8 +24,6 @@ export interface Importing {
 export interface Importer {
   /** As `--from` takes it. */
   readonly name: string;
-  /** What a file of the format is, for messages. */
-  readonly wanted: string;
   recognises(start: Uint8Array): boolean;
   /** Throws TraceError, here or while the chunks are read. */
   import(stream: ByteStream): Importing;

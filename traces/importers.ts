@@ -49,8 +49,12 @@ export function importing(source: ByteSource, format?: string): Importing {
       ? importers.find((known) => known.recognises(startOf(stream, start_bytes)))
       : importers.find((known) => known.name === format);
   if (importer === undefined) {
-    const wanted = ['a .hak file', ...importers.map((known) => known.wanted)].join(' or ');
-    throw new TraceError(path, 'byte 0', `found ${quote(startOf(stream, 16))}; wanted ${wanted}`);
+    const names = importers.map(({ name }) => name).join(', ');
+    throw new TraceError(
+      path,
+      'byte 0',
+      `found ${quote(startOf(stream, 16))}; wanted a .hak file, or a trace as docs/FORMATS.md has it: ${names}`,
+    );
   }
   return importer.import(stream);
 }

@@ -22,7 +22,6 @@ const rows_between = 1 << 14;
 
 export const jemalloc: Importer = {
   name: 'jemalloc',
-  wanted: "a log of jemalloc's prof_log",
   recognises: (start) => /^\s*\{\s*"info"\s*:\s*\{[^{}]*"lg_sample_rate"/.test(new TextDecoder('latin1').decode(start)),
   import(stream) {
     let log = new Log(stream);

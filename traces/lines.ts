@@ -63,7 +63,7 @@ export class Lines {
 
   /** `size_bytes`, where a trace can hold it. */
   size(size_bytes: number): number {
-    if (size_bytes >= limits.size_bytes) throw this.error(`a size of ${size_bytes} bytes; wanted one below 2^47`);
+    if (!(size_bytes < limits.size_bytes)) throw this.error(`a size of ${size_bytes} bytes; wanted one below 2^47`);
     return size_bytes;
   }
 

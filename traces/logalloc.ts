@@ -16,7 +16,6 @@ const page_bytes = 4096;
 
 export const logalloc: Importer = {
   name: 'logalloc',
-  wanted: "a log of Firefox's logalloc",
   recognises: (start) =>
     /^\d+ (?:\d+ )?(?:(?:malloc|calloc|realloc|memalign|posix_memalign|aligned_alloc|valloc)\([\d,#a-fx]+\)=|free\(|jemalloc_stats\()/.test(
       new TextDecoder('latin1').decode(start),

@@ -25,7 +25,6 @@ const calls: readonly number[] = Object.values(call);
 
 export const malloc_bench: Importer = {
   name: 'malloc-bench',
-  wanted: "a protobuf trace of malloc-bench's",
   recognises: (start) =>
     start[0] === line_tag && start[1] < 128 && calls.includes(start[2]) && start[3] === start[1] - 2,
   import(stream) {

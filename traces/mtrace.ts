@@ -23,7 +23,6 @@ const notes = [
 
 export const mtrace: Importer = {
   name: 'mtrace',
-  wanted: 'a file of mtrace(), "= Start"',
   recognises: (start) => /^(?:= Start\r?\n|@ [^\n]*\] [-+<>!] 0x)/.test(new TextDecoder('latin1').decode(start)),
   import(stream) {
     let rows = new Rows(stream);

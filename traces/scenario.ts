@@ -17,6 +17,7 @@
  */
 import { TraceBuilder } from './builder.ts';
 import { type Importer, importedOrigin } from './importer.ts';
+import { type ByteStream, quote, wholeLines } from './stream.ts';
 import { Tally } from './tally.ts';
 import { type Chunk, copyChunk, limits, op, op_names, originOf, type Site, type Trace, TraceError } from './trace.ts';
 
@@ -40,12 +41,17 @@ export interface Scenario {
 
 const verbs = ['alloc', 'calloc', 'realloc', 'free'] as const;
 const units: Record<string, number> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+/** `A1..A9999` is a short line: without a bound, a small file could name more blocks than there is memory. */
+const names_max = 2 ** 20;
+/** A site has a name each, up to the highest number that is used. */
+const sites_max = 2 ** 16;
 const wanted = 'lines "alloc NAME SIZE", "calloc NAME SIZE", "realloc NAME SIZE", "free NAME"';
 
 /** Reads a scenario. Throws TraceError, with the line, on anything that is not one; unknown and double frees too. */
 export function readScenario(path: string, text: string, chunk_events = 4096): Scenario {
   const builder = new TraceBuilder(chunk_events);
-  const lines = parse(path, text, builder);
+  const parser = new Parser(path, builder);
+  const lines = text.split('\n').map((line) => parser.line(line));
   const chunks = builder.finish();
   const tally = new Tally();
   let sites = 1;
@@ -67,9 +73,8 @@ export function readScenario(path: string, text: string, chunk_events = 4096): S
 /** The format for `open()`: the events alone. */
 export const scenario: Importer = {
   name: 'scenario',
-  wanted,
   recognises: (start) =>
-    /^(?:\s*(?:#[^\n]*)?\n)*[ \t]*(?:mode [A-Z]|touch [a-z]|profile [a-z]|show [a-z]|\w+_\w+ \w|(?:alloc|calloc) \S+ \d)/.test(
+    /^(?:[^\S\n]*(?:#[^\n]*)?\n)*[ \t]*(?:mode [A-Z]|touch [a-z]|profile [a-z]|show [a-z]|\w+_\w+ \w|(?:alloc|calloc) \S+ \d)/.test(
       new TextDecoder('latin1').decode(start),
     ),
   import(stream) {
@@ -78,12 +83,8 @@ export const scenario: Importer = {
     return {
       columns: { time: false, sites: true, touch: true },
       *chunks(): Generator<Chunk> {
-        const decoder = new TextDecoder();
-        let text = '';
-        for (const piece of stream.pieces()) text += decoder.decode(piece, { stream: true });
         builder = new TraceBuilder();
-        parse(stream.path, text + decoder.decode(), builder);
-        for (const chunk of builder.finish()) {
+        for (const chunk of chunksOf(stream, builder)) {
           sites = sitesOf(chunk, sites);
           yield chunk;
         }
@@ -97,6 +98,18 @@ export const scenario: Importer = {
     };
   },
 };
+
+function* chunksOf(stream: ByteStream, builder: TraceBuilder): Generator<Chunk> {
+  const parser = new Parser(stream.path, builder);
+  for (const block of wholeLines(stream)) {
+    // The last newline ends a line, it begins none.
+    for (const line of new TextDecoder().decode(block.subarray(0, -1)).split('\n')) {
+      parser.line(line);
+      yield* builder.full();
+    }
+  }
+  yield* builder.finish();
+}
 
 /** One more than the largest site number, or `least`. */
 function sitesOf(chunk: Chunk, least: number): number {
@@ -149,32 +162,56 @@ export function scenarioBytes(text: string): number | undefined {
   return Number(digits) * units[unit ?? ''] + Number(`${sign ?? '+'}${rest ?? 0}`);
 }
 
-function parse(path: string, text: string, builder: TraceBuilder): ScenarioLine[] {
-  const known = new Set<string>();
-  let any_event = false;
-  return text.split('\n').map((full, index): ScenarioLine => {
-    const number = index + 1;
-    const words = full.replace(/\s*->.*/, '').trimEnd();
-    const line = { number, text: words, name: '', value: '', events: 0 };
+class Parser {
+  private readonly path: string;
+  private readonly builder: TraceBuilder;
+  private readonly known = new Set<string>();
+  private number = 0;
+  private any_event = false;
+
+  constructor(path: string, builder: TraceBuilder) {
+    this.path = path;
+    this.builder = builder;
+  }
+
+  /** Takes in the next line. */
+  line(full: string): ScenarioLine {
+    this.number += 1;
+    const arrow = full.indexOf('->');
+    const words = (arrow < 0 ? full : full.slice(0, arrow)).trimEnd();
+    const line = { number: this.number, text: words, name: '', value: '', events: 0 };
     if (words === '' || words.startsWith('#')) return { ...line, text: full, kind: 'comment' };
     const [verb, name, ...rest] = words.split(/\s+/);
-    if (!(verbs as readonly string[]).includes(verb))
-      return { ...line, kind: any_event ? 'counter' : 'setting', name: verb, value: [name ?? '', ...rest].join(' ') };
-    any_event = true;
-    const fail = (message: string): TraceError => new TraceError(path, `line ${number}`, message);
-    const names = namesOf(name ?? '');
-    if (names.length === 0) throw fail(`found "${words}"; wanted ${wanted}`);
-    for (const each of names) {
-      if (verb === 'alloc' || verb === 'calloc') {
-        if (builder.isLive(each)) throw fail(`${verb} of ${each}, which is live`);
-      } else if (!builder.isLive(each)) {
-        throw fail(`${verb} of ${each}, which was ${known.has(each) ? 'freed before' : 'never allocated'}`);
-      }
-      known.add(each);
-      addEvent(builder, verb, each, rest, fail);
+    if (!(verbs as readonly string[]).includes(verb)) {
+      const kind = this.any_event ? 'counter' : 'setting';
+      return { ...line, kind, name: verb, value: [name ?? '', ...rest].join(' ') };
     }
+    this.any_event = true;
+    const names = namesOf(name ?? '');
+    if (names.length === 0) throw this.error(`found ${quoted(words)}; wanted ${wanted}`);
+    for (const each of names) this.takeEvent(verb, each, rest);
     return { ...line, kind: 'event', events: names.length };
-  });
+  }
+
+  private takeEvent(verb: string, name: string, words: readonly string[]): void {
+    const { builder, known } = this;
+    if (verb === 'alloc' || verb === 'calloc') {
+      if (builder.isLive(name)) throw this.error(`${verb} of ${name}, which is live`);
+    } else if (!builder.isLive(name)) {
+      throw this.error(`${verb} of ${name}, which was ${known.has(name) ? 'freed before' : 'never allocated'}`);
+    }
+    known.add(name);
+    if (known.size > names_max) throw this.error(`more than ${names_max} names; wanted a scenario for people`);
+    addEvent(builder, verb, name, words, (message) => this.error(message));
+  }
+
+  private error(message: string): TraceError {
+    return new TraceError(this.path, `line ${this.number}`, message);
+  }
+}
+
+function quoted(text: string): string {
+  return quote(new TextEncoder().encode(text));
 }
 
 function addEvent(
@@ -185,27 +222,28 @@ function addEvent(
   fail: (message: string) => TraceError,
 ): void {
   if (verb === 'free') {
-    if (words.length > 0) throw fail(`found "${words.join(' ')}" after the name; wanted nothing`);
+    if (words.length > 0) throw fail(`found ${quoted(words.join(' '))} after the name; wanted nothing`);
     builder.free(name);
     return;
   }
   const [size, ...details] = words;
   const size_bytes = scenarioBytes(size ?? '');
   if (size_bytes === undefined || size_bytes < 0 || size_bytes >= limits.size_bytes)
-    throw fail(`found "${size ?? ''}"; wanted a size such as 3MiB, 1MiB-1 or 4097`);
+    throw fail(`found ${quoted(size ?? '')}; wanted a size such as 3MiB, 1MiB-1 or 4097`);
   const found: Record<string, number> = {};
   for (let at = 0; at < details.length; at += 2) {
     const value = scenarioBytes(details[at + 1] ?? '');
-    if (!['site', 'align', 'touched'].includes(details[at]) || value === undefined)
-      throw fail(`found "${details.slice(at).join(' ')}"; wanted site N, align SIZE or touched PAGES`);
+    if (!['site', 'align', 'touched'].includes(details[at]) || value === undefined || value < 0)
+      throw fail(`found ${quoted(details.slice(at).join(' '))}; wanted site N, align SIZE or touched PAGES`);
     found[details[at]] = value;
   }
   const { site = 0, align, touched = limits.unknown } = found;
-  if (
-    align !== undefined &&
-    (verb !== 'alloc' || align > limits.align_bytes || 2 ** Math.round(Math.log2(align)) !== align)
-  )
+  if (align !== undefined && (verb !== 'alloc' || align > limits.align_bytes || !Number.isInteger(Math.log2(align))))
     throw fail(`an alignment of ${align}; wanted a power of two, of an alloc`);
+  if (site >= sites_max) throw fail(`site ${site}; wanted one below ${sites_max}`);
+  // As .hak files have it: a block may begin in the middle of a page.
+  if (details.includes('touched') && touched > Math.ceil(size_bytes / 4096) + 1)
+    throw fail(`${touched} touched pages in ${size_bytes} bytes`);
   const more = { site, touched_pages: touched };
   if (verb === 'realloc') {
     if (size_bytes === 0) throw fail('realloc to nothing; wanted free');
@@ -218,8 +256,8 @@ function addEvent(
 
 /** "A" is one name; "A1..A3" are A1, A2, A3. */
 function namesOf(text: string): string[] {
-  const [, stem, from, same, to] = /^([A-Za-z_]+)(\d+)\.\.([A-Za-z_]+)(\d+)$/.exec(text) ?? [];
-  if (stem === undefined) return /^\w+$/.test(text) ? [text] : [];
+  const [, stem, from, same, to] = /^([A-Za-z_]{1,200})(\d{1,15})\.\.([A-Za-z_]+)(\d{1,15})$/.exec(text) ?? [];
+  if (stem === undefined) return /^\w{1,200}$/.test(text) ? [text] : [];
   if (stem !== same || Number(to) < Number(from) || Number(to) - Number(from) > 9999) return [];
   return Array.from({ length: Number(to) - Number(from) + 1 }, (_, at) => `${stem}${Number(from) + at}`);
 }

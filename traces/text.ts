@@ -24,9 +24,8 @@ const [colon, hash] = [58, 35];
 
 export const text: Importer = {
   name: 'text',
-  wanted: 'lines "TID: malloc PTR SIZE"',
   recognises: (start) =>
-    /^(?:\s*(?:#[^\n]*)?\n)*\s*(?:#|\d+:[ \t]+(?:malloc|calloc|realloc|memalign|free|thread_done)\b)/.test(
+    /^(?:[^\S\n]*(?:#[^\n]*)?\n)*[^\S\n]*(?:#|\d+:[ \t]+(?:malloc|calloc|realloc|memalign|free|thread_done)\b)/.test(
       new TextDecoder('latin1').decode(start),
     ),
   import(stream) {
@@ -152,7 +151,7 @@ class Rows {
       this.first_nanoseconds = nanoseconds;
     }
     const since_ns = (seconds - this.first_seconds) * 1e9 + (nanoseconds - this.first_nanoseconds);
-    if (since_ns > Number.MAX_SAFE_INTEGER)
+    if (!(since_ns <= Number.MAX_SAFE_INTEGER))
       throw this.lines.error(`a time ${since_ns} ns after the first; wanted less than 2^53`);
     this.details.time_ns = Math.max(0, since_ns);
     return true;

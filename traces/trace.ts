@@ -119,8 +119,16 @@ export interface Trace {
 export class TraceError extends Error {
   override name = 'TraceError';
   constructor(path: string, place: string, message: string) {
-    super(`${path}: ${place === '' ? '' : `${place}: `}${message}`);
+    super(printable(`${path}: ${place === '' ? '' : `${place}: `}${message}`));
   }
+}
+
+/** Names out of a file may hold anything: what would end the line, or what a terminal would act on, is escaped. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u2028\u2029]/gu,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** A page that is not isolated from other origins has no SharedArrayBuffer, and no native core to share with. */

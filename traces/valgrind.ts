@@ -18,7 +18,6 @@ const [blank, open, close, equals, comma, dash] = [32, 40, 41, 61, 44, 45];
 
 export const valgrind: Importer = {
   name: 'valgrind',
-  wanted: 'what valgrind --trace-malloc=yes prints',
   recognises: (start) => /^(?:==\d+==|--\d+-- \w+\()/m.test(new TextDecoder('latin1').decode(start)),
   import(stream) {
     let rows = new Rows(stream);

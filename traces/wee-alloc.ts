@@ -10,7 +10,6 @@ const notes = ['Threads, times and call sites are not recorded; a realloc was wr
 
 export const wee_alloc: Importer = {
   name: 'wee_alloc',
-  wanted: 'lines "Alloc(N)," and "Free(K),"',
   recognises: (start) => /^\s*(Alloc|Free)\(/.test(new TextDecoder('latin1').decode(start.subarray(0, 256))),
   import(stream) {
     let builder = new TraceBuilder();

@@ -48,7 +48,6 @@ const page_bytes = 4096;
 
 export const wl: Importer = {
   name: 'wl',
-  wanted: "a workload of glibc's trace-utils",
   recognises: (start) => {
     let at = 0;
     return [wl_code.alloc_ptrs, wl_code.alloc_syncs, wl_code.n_threads, wl_code.start_thread].every((code) => {
