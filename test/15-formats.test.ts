@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { importing, type Origin, op_names, open, TraceError } from '../traces/index.ts';
 import { malloc_bench } from '../traces/malloc-bench.ts';
 import { bin } from './command-line.ts';
-import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { type Row, refusalOf, rowsOf, sourceOf } from './memory-file.ts';
 
 interface Read {
   readonly rows: readonly Row[];
@@ -37,15 +37,7 @@ function readingOf(rows: readonly Row[], origin: Origin): Read {
 }
 
 function refusal(content: string | Uint8Array, format?: string): string {
-  try {
-    read(content, format);
-  } catch (error) {
-    expect(error).toBeInstanceOf(TraceError);
-    const { message } = error as Error;
-    expect(message).toMatch(/^file: [^\n]*$/);
-    return message.slice('file: '.length);
-  }
-  throw new Error('read without a complaint');
+  return refusalOf(() => read(content, format));
 }
 
 const raw = [

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { classBytes, classOf } from '../sim/peers/jemalloc/classes.ts';
 import { importing, type Origin, op, op_names, open, TraceError } from '../traces/index.ts';
 import { jemalloc } from '../traces/jemalloc.ts';
-import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { type Row, refusalOf, rowsOf, sourceOf } from './memory-file.ts';
 
 interface Logged {
   readonly alloc_thread: number;
@@ -45,14 +45,7 @@ function read(text: string): Read {
 }
 
 function refusal(text: string): string {
-  try {
-    read(text);
-  } catch (error) {
-    expect(error).toBeInstanceOf(TraceError);
-    expect((error as Error).message).toMatch(/^file: [^\n]*$/);
-    return (error as Error).message.slice('file: '.length);
-  }
-  throw new Error('read without a complaint');
+  return refusalOf(() => read(text));
 }
 
 /** 2026 in ns: beyond 2^53. */
