@@ -1,15 +1,16 @@
 /** The formats of other tools: what each line means, what real tools write, and that damage is refused in one line. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { strToU8 } from 'fflate';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { importing, type Origin, op_names, open, TraceError } from '../traces/index.ts';
+import { classBytes, classOf } from '../sim/peers/jemalloc/classes.ts';
+import { importing, type Origin, op_names, open } from '../traces/index.ts';
 import { malloc_bench } from '../traces/malloc-bench.ts';
 import { bin } from './command-line.ts';
-import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { type Row, refusalOf, rowsOf, sourceOf } from './memory-file.ts';
 import { bench_trace, interpreted, line, mtrace_text, raw, rep_text, zstd_frame } from './small-traces.ts';
 
 interface Read {
@@ -37,15 +38,7 @@ function readingOf(rows: readonly Row[], origin: Origin): Read {
 }
 
 function refusal(content: string | Uint8Array, format?: string): string {
-  try {
-    read(content, format);
-  } catch (error) {
-    expect(error).toBeInstanceOf(TraceError);
-    const { message } = error as Error;
-    expect(message).toMatch(/^file: [^\n]*$/);
-    return message.slice('file: '.length);
-  }
-  throw new Error('read without a complaint');
+  return refusalOf(() => read(content, format));
 }
 
 describe('heaptrack', () => {
@@ -425,5 +418,36 @@ describe.each(Object.entries(recorded))(
       // At the end of the program mtrace lets libc give back what it keeps to itself.
       expect(theirs.told.slice(length).filter((line) => !line.startsWith('free'))).toEqual([]);
     });
+
+    const profiles = { LD_PRELOAD: 'libjemalloc.so.2', MALLOC_CONF: 'prof:true' };
+    const { stderr: complaint } = spawnSync('true', { encoding: 'utf8', env: { ...process.env, ...profiles } });
+
+    test.skipIf(!is_there || complaint !== '')(
+      "jemalloc's log (skipped without one that was built to profile): the freed blocks in the same order, in its classes",
+      () => {
+        const settings = 'prof_log:true,lg_prof_sample:0,prof_time_resolution:high,prof_prefix:jemalloc';
+        run(program[0], program.slice(1), { ...profiles, MALLOC_CONF: `${profiles.MALLOC_CONF},${settings}` });
+        const name = readdirSync(folder).find((file) => file.startsWith('jemalloc')) ?? 'no log';
+        const theirs = opened(name);
+        rmSync(join(folder, name));
+        expect(theirs.rows.map(({ op, size_bytes }) => `${op_names[op]} ${size_bytes}`)).toEqual(freedInClasses(ours));
+      },
+    );
   },
 );
+
+/** The blocks that are freed, with the sizes that jemalloc gives them; a realloc is an allocation and then a free. */
+function freedInClasses({ rows }: Read): string[] {
+  const told: string[] = [];
+  const made_at = new Map<number, number>();
+  for (const { op, block, size_bytes } of rows) {
+    const before = made_at.get(block);
+    if (op_names[op] !== 'free') {
+      made_at.set(block, told.length);
+      told.push(`malloc ${classBytes(classOf(Math.max(1, size_bytes)))}`);
+    } else made_at.delete(block);
+    if (before !== undefined) told.push('free 0');
+  }
+  const never_freed = new Set(made_at.values());
+  return told.filter((_, at) => !never_freed.has(at));
+}

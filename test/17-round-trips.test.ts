@@ -108,4 +108,13 @@ describe('exported and imported', () => {
       { numRuns: 40 },
     );
   });
+
+  test('wl: a thread that shares no block begins where it began', async () => {
+    const text = ['0: malloc 0x10 1', '0: free 0x10', '0: malloc 0x10 2', '7: malloc 0x20 3', '0: free 0x10', ''].join(
+      '\n',
+    );
+    const trace = new ImportedTrace(sourceOf(new TextEncoder().encode(text), 'x'));
+    const again = new ImportedTrace(sourceOf(await exported('wl', trace), 'x'));
+    expect(rowsOf(again.chunks())).toEqual(rowsOf(trace.chunks()));
+  });
 });

@@ -1,14 +1,8 @@
-/** The log of jemalloc's profiler: JSON of any layout in pieces of any size, its rows as events in order, and a real one. */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { classBytes, classOf } from '../sim/peers/jemalloc/classes.ts';
-import { importing, type Origin, op, op_names, open, TraceError } from '../traces/index.ts';
+import { describe, expect, test } from 'vitest';
+import { importing, type Origin, op, op_names, TraceError } from '../traces/index.ts';
 import { jemalloc } from '../traces/jemalloc.ts';
-import { type Row, rowsOf, sourceOf } from './memory-file.ts';
+import { type Row, refusalOf, rowsOf, sourceOf } from './memory-file.ts';
 
 interface Logged {
   readonly alloc_thread: number;
@@ -45,14 +39,7 @@ function read(text: string): Read {
 }
 
 function refusal(text: string): string {
-  try {
-    read(text);
-  } catch (error) {
-    expect(error).toBeInstanceOf(TraceError);
-    expect((error as Error).message).toMatch(/^file: [^\n]*$/);
-    return (error as Error).message.slice('file: '.length);
-  }
-  throw new Error('read without a complaint');
+  return refusalOf(() => read(text));
 }
 
 /** 2026 in ns: beyond 2^53. */
@@ -184,52 +171,3 @@ describe('damage', () => {
     );
   });
 });
-
-function runs(environment: Record<string, string>): boolean {
-  const { status, stderr } = spawnSync('true', { encoding: 'utf8', env: { ...process.env, ...environment } });
-  return status === 0 && stderr === '';
-}
-
-const preload = { LD_PRELOAD: 'libjemalloc.so.2' };
-
-describe.skipIf(!runs({ ...preload, MALLOC_CONF: 'prof:true' }))(
-  'a real log (skipped without a jemalloc that was built to profile)',
-  () => {
-    const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-jemalloc-'));
-    const program = join(folder, 'calls');
-    beforeAll(() => {
-      const made = spawnSync('cc', [
-        '-O1',
-        '-w',
-        '-fno-builtin',
-        '-o',
-        program,
-        join(import.meta.dirname, 'programs', 'calls.c'),
-      ]);
-      expect(made.status).toBe(0);
-    });
-    afterAll(() => rmSync(folder, { recursive: true }));
-
-    test('has the blocks of the program, in the order of its calls, with the sizes of jemalloc', () => {
-      const settings = `prof:true,prof_log:true,lg_prof_sample:0,prof_time_resolution:high,prof_prefix:${folder}/log`;
-      spawnSync(program, { env: { ...process.env, ...preload, MALLOC_CONF: settings } });
-      const name = readdirSync(folder).find((file) => file.endsWith('.json')) ?? 'no log';
-      const trace = open(join(folder, name));
-      const live: number[] = [];
-      const told = rowsOf(trace.chunks()).map((row) => {
-        live[row.block] ??= row.size_bytes;
-        return `${op_names[row.op]} ${live[row.block]}`;
-      });
-      const asked = (...sizes: number[]): string[] => sizes.map((bytes) => `malloc ${classBytes(classOf(bytes))}`);
-      const freed = (...sizes: number[]): string[] => sizes.map((bytes) => `free ${classBytes(classOf(bytes))}`);
-      expect(told).toEqual([
-        ...asked(100, 120, 5000),
-        ...freed(100),
-        ...asked(1000, 0, 8192, 33, 3 << 20),
-        ...Array.from({ length: 10 }, (_, round) => [...asked(round * 1000), ...freed(round * 1000)]).flat(),
-        ...freed(120, 1000, 0, 8192, 33, 3 << 20, 5000),
-      ]);
-      expect(trace.origin.notes).toHaveLength(1);
-    });
-  },
-);

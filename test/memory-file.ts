@@ -1,9 +1,10 @@
 /** Files in memory, for tests of the .hak format: written, read, damaged, and forged with checksums that match. */
 import fc from 'fast-check';
+import { expect } from 'vitest';
 import { crc32 } from '../traces/crc32.ts';
 import type { ByteSink, ByteSource } from '../traces/hak.ts';
 import { HakTrace, HakWriter } from '../traces/hak.ts';
-import { type Chunk, limits, newChunk, type Origin, op, originOf } from '../traces/trace.ts';
+import { type Chunk, limits, newChunk, type Origin, op, originOf, TraceError } from '../traces/trace.ts';
 
 export interface Row {
   readonly op: number;
@@ -113,6 +114,19 @@ export function rowsOf(chunks: Iterable<Chunk>): Row[] {
     }
   }
   return rows;
+}
+
+/** What `read` refuses a file named "file" with, behind its name: one line. */
+export function refusalOf(read: () => unknown): string {
+  try {
+    read();
+  } catch (error) {
+    expect(error).toBeInstanceOf(TraceError);
+    const { message } = error as Error;
+    expect(message).toMatch(/^file: [^\n]*$/);
+    return message.slice('file: '.length);
+  }
+  throw new Error('read without a complaint');
 }
 
 /** Reads all there is of the file. */

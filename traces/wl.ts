@@ -216,7 +216,10 @@ class Rows {
     return true;
   }
 
-  /** Lets the stopped thread go on whose sync comes first: those that write workloads number them as they come. */
+  /**
+   * Lets the threads go on that stopped at the sync which comes first: those that write workloads number them as they
+   * come, at the moment at which the thread that waits goes on; so that one is first.
+   */
   private passSync(): boolean {
     const { stopped } = this;
     if (stopped.length === 0) return false;
@@ -227,9 +230,11 @@ class Rows {
     }
     const next = free.reduce((first, thread) => (thread.sync < first.sync ? thread : first));
     if (next.signals) this.signalled[next.sync] = 1;
-    stopped.splice(stopped.indexOf(next), 1);
-    next.runs = true;
-    this.running.push(next);
+    this.stopped = stopped.filter(({ sync }) => sync !== next.sync);
+    this.running = stopped
+      .filter(({ sync }) => sync === next.sync)
+      .sort((a, b) => Number(a.signals) - Number(b.signals));
+    for (const thread of this.running) thread.runs = true;
     return true;
   }
 

@@ -1,6 +1,7 @@
 /**
  * The workload of glibc's trace-utils (`trace_run`): a header, then each thread's events together. What a thread does to a
- * block that another one touched last waits for it: the other signals after all that it did so far. Numbers are groups of
+ * block that another one touched last waits for it: the other signals after all that it did so far. A thread begins when the
+ * first one has come to where it began. Numbers are groups of
  * 7 bits, highest first, the high bit set on all but the last byte. Pointer 0 is NULL.
  */
 import { interruptible } from '../interruptible.ts';
@@ -18,10 +19,20 @@ export const wl: TraceExporter = {
     const threads = new Map<number, Thread>();
     let last_thread = new Float64Array(1024).fill(-1);
     let syncs = 0;
+    let first: Thread | undefined;
+    const waitFor = (other: Thread, thread: Thread): void => {
+      syncs += 1;
+      other.add(wl_code.sync_w, syncs);
+      thread.add(wl_code.sync_r, syncs);
+    };
     const threadOf = (number: number): Thread => {
-      const known = threads.get(number) ?? new Thread(pieces);
-      threads.set(number, known);
-      return known;
+      const known = threads.get(number);
+      if (known !== undefined) return known;
+      const thread = new Thread(pieces);
+      threads.set(number, thread);
+      if (first !== undefined) waitFor(first, thread);
+      first ??= thread;
+      return thread;
     };
     for await (const { op: kinds, thread: numbers, object, size_bytes, align, length } of interruptible(trace.chunks()))
       for (let row = 0; row < length; row += 1) {
@@ -33,11 +44,7 @@ export const wl: TraceExporter = {
           last_thread = wider;
         }
         const before = last_thread[slot];
-        if (before >= 0 && before !== numbers[row]) {
-          syncs += 1;
-          threadOf(before).add(wl_code.sync_w, syncs);
-          thread.add(wl_code.sync_r, syncs);
-        }
+        if (before >= 0 && before !== numbers[row]) waitFor(threadOf(before), thread);
         last_thread[slot] = numbers[row];
         const pointer = slot + 1;
         const size = size_bytes[row];
