@@ -109,14 +109,16 @@ Each option has its variable, such as HAKMEM_RECORD_MAX_SIZE=64MiB: docs/RECORDI
       } else {
         if (options.startOff && options.signal === undefined)
           throw new UsageError('--start-off without --signal would record nothing');
+        if (options.startOff && options.after !== undefined)
+          throw new UsageError('--start-off and --after: wanted one beginning');
         await record(name, args, options);
       }
     });
 }
 
 function signalOption(text: string): string {
-  if (!/^(SIG)?(USR[12]|RTMIN(\+\d{1,2})?)$/.test(text))
-    throw new InvalidArgumentError(`"${text}" is not SIGUSR1, SIGUSR2 or SIGRTMIN+N.`);
+  if (!/^(SIG)?(USR[12]|RTMIN(\+([12]?\d|30))?)$/.test(text))
+    throw new InvalidArgumentError(`"${text}" is not SIGUSR1, SIGUSR2 or SIGRTMIN to SIGRTMIN+30.`);
   return text;
 }
 
@@ -191,10 +193,13 @@ function hasProcesses(directory: string): boolean {
 function convertRaw(directory: string, options: RecordOptions): void {
   if (!existsSync(directory) || !statSync(directory).isDirectory() || !hasProcesses(directory))
     throw new UsageError(`${directory}: no raw recording; wanted a folder with folders of processes such as 1234.0`);
+  if (readProcesses(directory).length === 0)
+    throw new UsageError(
+      `${directory}: no raw recording: the files "process" in ${unreadableProcesses(directory).join(', ')} are missing or damaged`,
+    );
   checkWritable(options.output ?? '.hak');
   const launch = readLaunch(directory);
   const written = writeTraces(directory, launch, clocksNow(), 'program', options.output);
-  if (written.length === 0) throw new CheckFailed(`${directory}: nothing that can be read`);
   report(written, launch, written.find(({ is_main }) => is_main)?.origin.program ?? 'the program', options);
 }
 
@@ -367,7 +372,7 @@ function writeTraces(
   const main_pid = launch?.pid ?? processes[0]?.pid;
   const written: Written[] = [];
   for (const folder of unreadableProcesses(directory))
-    say(`${join(directory, folder)}: its file "process" is cut off or missing: nothing of this process can be read`);
+    say(`${join(directory, folder)}: its file "process" is missing or damaged: nothing of this process can be read`);
   for (const recorded of processes) {
     const { pid } = recorded;
     // A program that becomes another by exec stays one process: the last is what was asked for.

@@ -97,6 +97,7 @@ struct stream_file {
 };
 _Static_assert(sizeof(struct stream_file) == HEADER_BYTES + BUFFER_BYTES, "the buffer follows the header page");
 _Static_assert((int)RECORDER_SEGMENT_BYTES == (int)BUFFER_BYTES, "a segment of the ring is a whole buffer");
+_Static_assert((int)RECORDER_STACK_FRAMES_MAX == (int)STACK_FRAMES_MAX, "the frames that may be asked for have room");
 
 /** A stream file in this process; passed on to another thread when its own ends. */
 struct stream {
@@ -935,16 +936,15 @@ static void read_options(void) {
     control_complain("HAKMEM_RECORD_DIR", directory, "the whole path of a folder that can be written");
     return;
   }
-  uint64_t min_size = 0;
-  if (!control_read_size(environment, "HAKMEM_RECORD_MIN_SIZE", &min_size) || !control_read_options(environment)) return;
+  struct recorder_options asked = {.stacks = 1};
+  if (!control_read_options(environment, &asked)) return;
   options.off = false;
-  options.min_size = min_size;
+  options.min_size = asked.min_size;
   strcpy(options.directory, directory);
   options.directory_length = strlen(directory);
-  options.stacks = (unsigned)number_of(environment("HAKMEM_RECORD_STACKS"));
-  if (options.stacks > STACK_FRAMES_MAX) options.stacks = STACK_FRAMES_MAX;
+  options.stacks = (unsigned)asked.stacks;
   options.small_below = options.stacks <= 1 ? (size_t)1 << SMALL_SIZE_BITS : 0;
-  options.touch = number_of(environment("HAKMEM_RECORD_TOUCH")) != 0;
+  options.touch = asked.touch;
 #if defined(__x86_64__)
   options.tsc = clock != NULL ? strcmp(clock, "tsc") == 0 : kernel_trusts_tsc();
 #endif
@@ -1028,7 +1028,7 @@ static __attribute__((noinline)) bool begin_recording(void) {
         note_maps();
         const bool plain = options.min_size == 0 && !options.touch && options.tsc;
         options.switched_on = plain ? RECORDING_PLAIN : RECORDING_FILTERED;
-        const bool on = control_begin(process.control);
+        const bool on = control_begin(process.control, process.file->start_ns);
         __atomic_store_n(&guard->recording, on ? options.switched_on : RECORDING_PAUSED, __ATOMIC_RELEASE);
       } else {
         options.off = true;
@@ -1087,6 +1087,7 @@ static void forked_child(void) {
   self.cursor = self.limit = NULL;
   __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
   __atomic_store_n(&guard->lock, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->ring_lock, 0, __ATOMIC_RELEASE);
 }
 
 static __attribute__((constructor)) void loaded(void) {

@@ -68,12 +68,15 @@ export interface RecordedProcess {
 const process_magic = 'HAKPROC1';
 const stream_magic = 'HAKSTRM1';
 const process_file_bytes = 144;
+const buffer_bytes_max = 2 ** 20;
 const version = 1;
 const small_size_bits = 17;
 const read_bytes = 256 * 1024;
 const snapshot_attempts = 1000;
 /** Mirror of STACK_FRAMES_MAX. */
 const stack_frames_max = 64;
+/** Mirror of RECORD_WORDS_MAX. */
+const record_bytes_max = 80 * 8;
 const known_kinds = new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15]);
 
 /** The processes that wrote into `directory`, in the order in which they began. */
@@ -102,6 +105,9 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
   const long = (index: number) => Number(bytes.readBigUInt64LE(64 + index * 8));
   if (word(0) !== version)
     throw new TraceError(folder, 'process', `layout ${word(0)}; this hakmem reads layout ${version}`);
+  // What is true of every recording of this layout; else the file was damaged.
+  if (word(4) > 8 || word(5) !== 4096 || word(6) !== 4096 || word(7) % 8 !== 0 || word(7) > buffer_bytes_max)
+    return undefined;
   const control = readControl(readOrNothing(join(folder, 'control')));
   return {
     folder,
@@ -204,7 +210,8 @@ export class Stream {
     let buffer_bytes = usedBytes(buffer);
     if ((recorded.control?.keep_bytes ?? 0) > 0) {
       const own = segments.filter(({ stream }) => stream === index);
-      this.is_suffix = own.reduce((sum, { bytes }) => sum + bytes, 0) < flushed;
+      const counted = own.filter(({ number }) => number !== pending);
+      this.is_suffix = segments[0]?.number !== 1 && counted.reduce((sum, { bytes }) => sum + bytes, 0) < flushed;
       for (const segment of own) {
         const { offset, bytes } = segment;
         this.stretches.push({ source: ringOf(recorded), offset, left: bytes, is_buffer: false, segment });
@@ -233,7 +240,8 @@ export class Stream {
       const high = words[at + 1];
       const kind = low & 15;
       if (kind === 0 || !known_kinds.has(kind)) {
-        if (kind !== 0 || !this.stretches[0].is_buffer) this.lose();
+        const left_bytes = this.stretches[0].left + (this.end - at) * 4;
+        if (kind !== 0 || !this.stretches[0].is_buffer || left_bytes > record_bytes_max) this.lose();
         else this.stretches[0].left = this.at = this.end = 0;
       } else if (kind === record_kind.time) {
         this.ticks = Number((BigInt(high) << 28n) | BigInt(low >>> 4)) - this.recorded.start_ticks;

@@ -2,6 +2,7 @@
  * Turns what the recorder wrote into rows: one order over all threads, dense objects, named call sites, touched pages at
  * the row of the allocation they belong to.
  */
+import { existsSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { TraceBuilder } from './builder.ts';
 import { Modules, SiteTable } from './recording-sites.ts';
@@ -61,6 +62,8 @@ export class Recording {
   private readonly recorded: RecordedProcess;
   private readonly launch: Launch | null;
   private readonly ns_per_tick: number;
+  /** By CLOCK_MONOTONIC; what comes later does not count. */
+  private readonly end_ns: number;
   private readonly modules: Modules;
   private readonly sites: SiteTable;
   private readonly builder: TraceBuilder;
@@ -89,6 +92,9 @@ export class Recording {
   ) {
     this.recorded = recorded;
     this.launch = launch;
+    // Of a process that runs on, streams are read one after another: up to here all of them are whole.
+    const read_at_ns = clocks !== null && isRunning(recorded) ? clocks.ns : Number.POSITIVE_INFINITY;
+    this.end_ns = Math.min(recorded.control?.end_ns || Number.POSITIVE_INFINITY, read_at_ns);
     this.ns_per_tick = nsPerTick(recorded, launch, clocks);
     this.modules = new Modules(readMaps(recorded));
     this.sites = new SiteTable(this.modules);
@@ -100,7 +106,7 @@ export class Recording {
     const touched = recorded.touch ? touchedBlocks(recorded) : undefined;
     const streams = new MergedStreams(recorded);
     this.begin_ns = Math.max(0, Math.round(streams.begin_ticks * ns_per_tick));
-    const end_ns = recorded.control?.end_ns ? recorded.control.end_ns - recorded.start_ns : Number.POSITIVE_INFINITY;
+    const end_ns = this.end_ns - recorded.start_ns;
     let large_blocks = 0;
     const details: RowDetails = { thread: 0, align: 0, site: 0, time_ns: 0, touched_pages: limits.unknown };
     for (let stream = streams.top(); stream !== undefined; stream = streams.top()) {
@@ -259,7 +265,7 @@ export class Recording {
   /** Blocks were allocated before the first event of the trace. */
   private beginsLate(): boolean {
     const { control, start_ns } = this.recorded;
-    return this.begin_ns > 0 || (control !== undefined && control.begin_ns - start_ns > clock_skew_ns * 100);
+    return this.begin_ns > 0 || (control !== undefined && control.begin_ns > start_ns);
   }
 
   /** The part of the run that the recording is of, where it is not all of it. */
@@ -268,10 +274,10 @@ export class Recording {
     if (control === undefined) return [];
     const { begin_ns, end_ns, switches, keep_bytes } = control;
     const seconds = (ns: number) => `${(ns / 1e9).toFixed(3)} s`;
-    const off = this.beginsLate() && begin_ns > 0 && this.begin_ns === 0;
     return [
       begin_ns === 0 && 'Recording was never switched on.',
-      off &&
+      begin_ns > start_ns &&
+        this.begin_ns === 0 &&
         `The trace begins in the middle, ${seconds(begin_ns - start_ns)} after the process did: blocks from before are unknown.`,
       this.begin_ns > 0 &&
         `The trace begins in the middle, ${seconds(this.begin_ns)} after the process did: only the newest ${keep_bytes} bytes of records were kept.`,
@@ -338,6 +344,10 @@ function touchedBlocks(recorded: RecordedProcess): Map<number, number> {
     streams.pop();
   }
   return touched;
+}
+
+function isRunning({ pid, finished, became_another }: RecordedProcess): boolean {
+  return !finished && !became_another && existsSync(`/proc/${pid}`);
 }
 
 /** A name for the block that the stream's thread is reallocating; addresses are never odd. */

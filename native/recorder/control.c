@@ -63,7 +63,7 @@ static bool read_time(const char *text, uint64_t *ns) {
   static const struct {
     const char *unit;
     uint64_t ns;
-  } units[] = {{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}};
+  } units[] = {{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}};
   const char *rest = read_number(text, ns);
   for (size_t at = 0; rest != NULL && at < sizeof units / sizeof units[0]; at += 1)
     if (strcmp(rest, units[at].unit) == 0) return !__builtin_mul_overflow(*ns, units[at].ns, ns);
@@ -82,6 +82,11 @@ static int signal_of(const char *text) {
   return rest != NULL && *rest == '\0' && above <= (uint64_t)(SIGRTMAX - SIGRTMIN) ? SIGRTMIN + (int)above : 0;
 }
 
+static bool read_frames(const char *text, uint64_t *frames) {
+  const char *rest = read_number(text, frames);
+  return rest != NULL && *rest == '\0' && *frames >= 1 && *frames <= RECORDER_STACK_FRAMES_MAX;
+}
+
 static bool read_flag(const char *text, bool *flag) {
   *flag = strcmp(text, "1") == 0;
   return *flag || strcmp(text, "0") == 0;
@@ -96,51 +101,58 @@ static bool read_raw_size(const char *text, uint64_t *bytes) { return read_size(
     const char *text = environment(name);             \
     if (text == NULL || *text == '\0') break;         \
     if (read(text, place)) break;                     \
-    control_complain(name, text, wanted);                     \
+    control_complain(name, text, wanted);             \
     return false;                                     \
   } while (false)
 
-bool control_read_size(const char *(*environment)(const char *name), const char *name, uint64_t *bytes) {
-  READ(name, read_size, bytes, "a size such as 2MiB, 512K or 4096");
-  return true;
-}
-
-bool control_read_options(const char *(*environment)(const char *name)) {
-  static const char time[] = "a time such as 2s, 500ms or 5m", size[] = "a size of at least 1MiB";
+bool control_read_options(const char *(*environment)(const char *name), struct recorder_options *options) {
+  static const char time[] = "a time such as 2s or 500ms", size[] = "a size of at least 1MiB";
+  READ("HAKMEM_RECORD_MIN_SIZE", read_size, &options->min_size, "a size such as 2MiB, 512K or 4096");
+  READ("HAKMEM_RECORD_STACKS", read_frames, &options->stacks, "1 to 64 frames");
+  READ("HAKMEM_RECORD_TOUCH", read_flag, &options->touch, "0 or 1");
   READ("HAKMEM_RECORD_AFTER", read_time, &asked.after_ns, time);
   READ("HAKMEM_RECORD_FOR", read_time, &asked.for_ns, time);
   READ("HAKMEM_RECORD_SIGNAL", read_signal, &asked.signal, "SIGUSR1, SIGUSR2 or SIGRTMIN+N");
   READ("HAKMEM_RECORD_START_OFF", read_flag, &asked.start_off, "0 or 1");
   READ("HAKMEM_RECORD_MAX_SIZE", read_raw_size, &asked.max_bytes, size);
   READ("HAKMEM_RECORD_KEEP", read_raw_size, &asked.keep_bytes, size);
+  if (asked.start_off && asked.signal == 0) {
+    control_complain("HAKMEM_RECORD_START_OFF", "1", "HAKMEM_RECORD_SIGNAL too");
+    return false;
+  }
   const char *began = environment("HAKMEM_RECORD_BEGAN_NS");
   if (began == NULL || read_number(began, &asked.began_ns) == NULL) asked.began_ns = recorder_now_ns();
-  waits = asked.after_ns > 0;
+  waits = asked.after_ns > 0 && !asked.start_off;
   is_on = !asked.start_off && !waits;
   return true;
 }
 
-static void note_begin(void) {
-  const uint64_t now_ns = recorder_now_ns();
+static void note_begin(uint64_t now_ns) {
   if (file->begin_ns != 0) {
     if (file->paused_since_ns != 0) file->paused_ns += now_ns - file->paused_since_ns;
   } else {
-    if (asked.for_ns > 0 && file->end_ns == 0) file->end_ns = now_ns + asked.for_ns;
+    /* One end for a program and those that it starts, unless each has its own beginning. */
+    const uint64_t due_ns = asked.began_ns + asked.after_ns, from_ns = asked.start_off || now_ns < due_ns ? now_ns : due_ns;
+    if (asked.for_ns > 0 && file->end_ns == 0) file->end_ns = from_ns + asked.for_ns;
     file->begin_ns = now_ns;
   }
   file->paused_since_ns = 0;
 }
 
-bool control_begin(struct control_file *mapped) {
-  /* A forked child goes on where its parent is: same state, same end. */
+bool control_begin(struct control_file *mapped, uint64_t start_ns) {
+  /* A forked child goes on where its parent is, same state, same end; but what it writes is its own. */
   const uint64_t end_ns = file->end_ns;
+  if (file->is_full) {
+    is_on = 1;
+    has_ended = 0;
+  }
   if (file != &none) munmap(file, sizeof *file);
   file = mapped;
   file->max_bytes = asked.max_bytes;
   file->keep_bytes = asked.keep_bytes;
   file->signal = (uint32_t)asked.signal;
   file->end_ns = end_ns;
-  if (is_on) note_begin();
+  if (is_on) note_begin(start_ns);
   memcpy(file->magic, "HAKCTRL1", sizeof file->magic);
   return is_on;
 }
@@ -152,7 +164,7 @@ static void switched(int number) {
     const bool on = !__atomic_fetch_xor(&is_on, 1, __ATOMIC_ACQ_REL);
     __atomic_store_n(&waits, 0, __ATOMIC_RELAXED);
     __atomic_add_fetch(&file->switches, 1, __ATOMIC_RELAXED);
-    if (on) note_begin();
+    if (on) note_begin(recorder_now_ns());
     else file->paused_since_ns = recorder_now_ns();
     recorder_switch(on);
   }
@@ -180,7 +192,7 @@ bool control_begins_now(void) {
   if (!__atomic_load_n(&waits, __ATOMIC_RELAXED) || recorder_now_ns() - asked.began_ns < asked.after_ns) return false;
   if (!__atomic_exchange_n(&waits, 0, __ATOMIC_ACQ_REL)) return false;
   __atomic_store_n(&is_on, 1, __ATOMIC_RELAXED);
-  note_begin();
+  note_begin(recorder_now_ns());
   recorder_switch(true);
   return true;
 }

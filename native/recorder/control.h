@@ -12,9 +12,9 @@
 struct control_file {
   char magic[8];
   uint64_t begin_ns; /* CLOCK_MONOTONIC when recording was first switched on; 0: not yet */
-  uint64_t end_ns;   /* what comes later does not count; 0: no end. Another process may set it, to end the recording */
+  uint64_t end_ns;   /* what comes later does not count; 0: no end */
   uint64_t max_bytes, keep_bytes;
-  uint64_t raw_bytes; /* of the files, without those of this header's kind */
+  uint64_t raw_bytes; /* of the streams and of the ring */
   uint64_t switches;  /* by the signal */
   uint64_t paused_ns, paused_since_ns;
   uint64_t segments; /* written to `ring`, those that are overwritten by now included */
@@ -30,10 +30,16 @@ struct segment_header {
   uint32_t stream, bytes;
 };
 
-/** The options, read once. False where one makes no sense, which is said on stderr: then nothing must be recorded. */
-bool control_read_options(const char *(*environment)(const char *name));
-/** At the start of a recording, and again in a forked child. True where it begins switched on. */
-bool control_begin(struct control_file *file);
+/** What is recorded of a call, for record.c; the rest of the options is kept in here. */
+struct recorder_options {
+  uint64_t min_size, stacks;
+  bool touch;
+};
+
+/** All options, read once. False where one makes no sense, which is said on stderr: then nothing must be recorded. */
+bool control_read_options(const char *(*environment)(const char *name), struct recorder_options *options);
+/** At `start_ns`, the start of a recording, and again in a forked child. True where it begins switched on. */
+bool control_begin(struct control_file *file, uint64_t start_ns);
 /** Takes the signal, where the program left it alone. */
 void control_take_signal(void);
 /** Whether the time to begin has come, for a recording that is switched off. */
@@ -46,8 +52,6 @@ bool control_add_bytes(uint64_t bytes);
 uint64_t control_ring_slots(void);
 /** The signal may have been taken by the program meanwhile. */
 void control_note_signal(void);
-/** A size such as "2MiB", "512K" or "4096", left alone where it is not given. False where it is none, which is said. */
-bool control_read_size(const char *(*environment)(const char *name), const char *name, uint64_t *bytes);
 /** One line on stderr. */
 void control_complain(const char *name, const char *text, const char *wanted);
 
@@ -55,5 +59,5 @@ void control_complain(const char *name, const char *text, const char *wanted);
 /** Switches recording on or off in all threads. Async-signal-safe. */
 void recorder_switch(bool on);
 uint64_t recorder_now_ns(void);
-enum { RECORDER_SEGMENT_BYTES = 128 * 1024 };
+enum { RECORDER_SEGMENT_BYTES = 128 * 1024, RECORDER_STACK_FRAMES_MAX = 64 };
 #endif
