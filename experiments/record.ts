@@ -42,6 +42,7 @@ interface RecordOptions {
   readonly keep?: number;
   readonly raw?: string;
   readonly fromRaw?: string;
+  readonly pid?: number;
   readonly json?: boolean;
   readonly progress?: boolean;
 }
@@ -56,6 +57,8 @@ interface Written {
 }
 
 const most_frames = 64;
+/** PID_MAX_LIMIT of the kernel. */
+const most_pid = 4_194_304;
 /** Children may outlive the program by a moment; those that run on are merged as far as they came. */
 const straggler_wait_ms = 300;
 
@@ -86,6 +89,11 @@ export function addRecord(program: Command): void {
         'write the traces of a raw recording, whether its programs still run or not',
       ).conflicts(['stacks', 'minSize', 'touch', 'after', 'for', 'signal', 'startOff', 'maxSize', 'keep', 'raw']),
     )
+    .addOption(
+      new Option('--pid <pid>', 'watch a process that runs already: needs root, slows each call by microseconds')
+        .argParser(wholeNumber(1, most_pid))
+        .conflicts(['stacks', 'touch', 'after', 'signal', 'startOff', 'keep', 'fromRaw']),
+    )
     .option('--json', "list the written traces on stdout; the program's own stdout then goes to stderr")
     .option('--progress', 'say what was written even where stderr is no terminal')
     .option('--seed <n>', 'taken by every command; nothing here is random', wholeNumber(0))
@@ -101,11 +109,14 @@ Without this command: LD_PRELOAD=.../native/build/libhakmem-record.so HAKMEM_REC
 Each option has its variable, such as HAKMEM_RECORD_MAX_SIZE=64MiB: docs/RECORDING.md.`,
     )
     .action(async (name: string | undefined, args: string[], options: RecordOptions) => {
-      if (options.fromRaw !== undefined) {
+      if (options.pid !== undefined) {
+        if (name !== undefined) throw new UsageError(`${name}: --pid runs no program`);
+        await recordLive(options.pid, options);
+      } else if (options.fromRaw !== undefined) {
         if (name !== undefined) throw new UsageError(`${name}: --from-raw runs no program`);
         convertRaw(options.fromRaw, options);
       } else if (name === undefined) {
-        throw new UsageError('no program; wanted "hakmem record -- PROGRAM ARGUMENTS" or --from-raw FOLDER');
+        throw new UsageError('no program; wanted "hakmem record -- PROGRAM ARGUMENTS", --pid PID or --from-raw FOLDER');
       } else {
         if (options.startOff && options.signal === undefined)
           throw new UsageError('--start-off without --signal would record nothing');
@@ -149,6 +160,35 @@ async function record(name: string, args: readonly string[], options: RecordOpti
       );
     report(written, launch, name, options);
   } finally {
+    raw.leave();
+  }
+}
+
+async function recordLive(pid: number, options: RecordOptions): Promise<void> {
+  if (process.arch !== 'x64')
+    throw new CheckFailed('--pid reads the registers of x86-64, and of no other processor yet');
+  checkWritable(options.output ?? '.hak');
+  const watcher = nativeFile('hak-attach');
+  const raw = new RawFolder(options.raw);
+  const limits = [options.for, options.minSize, options.maxSize].map((limit) => String(Math.round(limit ?? 0)));
+  const signals = passOnSignals();
+  try {
+    const child = spawn(watcher, [raw.directory, String(pid), ...limits], { stdio: ['ignore', 2, 'inherit'] });
+    signals.to((signal) => child.kill(signal));
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', resolve);
+    });
+    if (!hasProcesses(raw.directory)) {
+      // It has said why.
+      process.exitCode = status ?? exit_codes.failed;
+      return;
+    }
+    const written = writeTraces(raw.directory, null, null, 'program', options.output);
+    raw.is_read = true;
+    report(written, null, `process ${pid}`, options);
+  } finally {
+    signals.restore();
     raw.leave();
   }
 }

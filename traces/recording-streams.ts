@@ -58,6 +58,8 @@ export interface RecordedProcess {
   readonly sys_ns: number;
   readonly faults: number;
   readonly resident_peak_bytes: number;
+  /** How its recording ended, where it was watched from outside and ran before. */
+  readonly attached: (typeof attached_ends)[number] | null;
   readonly start_ns: number;
   readonly parent: number;
   readonly control: RecordedControl | undefined;
@@ -70,6 +72,8 @@ const stream_magic = 'HAKSTRM1';
 const process_file_bytes = 144;
 const buffer_bytes_max = 2 ** 20;
 const version = 1;
+/** Mirror of `enum attached`. */
+const attached_ends = [null, 'let go', 'exit', 'exec', 'full'] as const;
 const small_size_bits = 17;
 const read_bytes = 256 * 1024;
 const snapshot_attempts = 1000;
@@ -134,6 +138,7 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
     sys_ns: long(7),
     faults: long(8),
     resident_peak_bytes: long(9),
+    attached: bytes.length < process_file_bytes + 8 ? null : (attached_ends[long(10)] ?? null),
     start_ns: long(3),
     parent: word(2),
     control,

@@ -250,12 +250,14 @@ export class Recording {
       recorded.touch &&
         "Recorded with glibc's mmap threshold pinned at 128 KiB, transparent huge pages off, and large blocks from its heap emptied of old pages, so that the touched pages of each block of 512 KiB and more could be counted.",
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
+      recorded.attached !== null && watchedFromOutside(recorded),
       !recorded.finished &&
+        recorded.attached === null &&
         !this.endsUnseen() &&
         `The process ${recorded.became_another ? 'became another program by exec' : 'was killed or ran on'}: what it spent is as of its last report.`,
       ...this.window(),
       this.dropped > 0 &&
-        `${this.dropped} frees of blocks that were never seen allocated were dropped${whyUnseen(begins_late, recorded.forked)}.`,
+        `${this.dropped} frees of blocks that were never seen allocated were dropped${whyUnseen(begins_late, recorded)}.`,
       this.swapped > 0 &&
         `${this.swapped} pairs of events of two threads on one block were put in their only possible order.`,
     ];
@@ -304,7 +306,9 @@ export class Recording {
       recorded.stop_errno !== 0 &&
         `Recording stopped early (${getSystemErrorName(-recorded.stop_errno)}): the rest is missing.`,
       recorded.lost_events > 0 &&
-        `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`,
+        (recorded.attached === null
+          ? `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`
+          : `${recorded.lost_events} calls or returns were lost, for they came faster than they could be read: the trace is not whole.`),
       recorded.control?.is_full === true &&
         `Recording stopped when ${recorded.control.max_bytes} bytes of records were written: the rest is missing.`,
       recorded.control?.signal_is_lost === true &&
@@ -355,7 +359,20 @@ function onItsWay(stream: Stream): number {
   return 2 * stream.index + 1;
 }
 
-function whyUnseen(begins_late: boolean, forked: boolean): string {
+const ends = {
+  'let go': 'it was let go',
+  exit: 'it ended',
+  exec: 'it became another program',
+  full: 'the recording had its greatest size',
+} as const;
+
+function watchedFromOutside({ attached, elapsed_ns }: RecordedProcess): string {
+  return `A process that ran already was watched for ${(elapsed_ns / 1e9).toFixed(3)} s, until ${ends[attached!]}: blocks from before are unknown, and what it spent is what it spent meanwhile, the probes included.`;
+}
+
+function whyUnseen(begins_late: boolean, { attached, forked }: RecordedProcess): string {
+  if (attached !== null)
+    return ': they were allocated before, or a thread that ended gave back what its cache held of free blocks';
   if (forked) return ": a forked child inherits its parent's blocks";
   return begins_late ? ': they were allocated before the recording began' : '';
 }

@@ -32,6 +32,9 @@ enum {
   MONOTONIC_SHIFT = 3,
 };
 
+/** How the watching of a process that ran already came to its end. Mirror: `attached` of traces/recording-streams.ts. */
+enum attached { ATTACHED_NOT, ATTACHED_LET_GO, ATTACHED_EXIT, ATTACHED_EXEC, ATTACHED_FULL };
+
 /** The file `process` of a recording, mapped shared. Mirror: `readProcess` of traces/recording.ts. */
 struct process_file {
   char magic[8];
@@ -43,6 +46,7 @@ struct process_file {
   uint64_t min_size, lost_events;
   uint64_t start_ticks, start_ns, last_ticks, last_ns;
   uint64_t user_ns, sys_ns, faults, resident_peak_bytes;
+  uint64_t attached; /* enum attached; 0 where the recorder was there from the start */
 };
 
 /** The start of a stream file: header, buffer, then what was flushed. */

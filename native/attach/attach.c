@@ -1,0 +1,269 @@
+/**
+ * Records a process that runs already, from outside: hak-attach DIRECTORY PID FOR_NS MIN_SIZE MAX_BYTES writes
+ * DIRECTORY/PID.0 until the process ends, becomes another program, FOR_NS are over (0: no limit), the recording has
+ * MAX_BYTES (0: no limit), or SIGINT or SIGTERM comes. Exit codes: 0 recorded, 1 not allowed or not possible, 2 no such process.
+ */
+#define _GNU_SOURCE
+#include "allocator.h"
+#include "probes.h"
+#include "raw_files.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+  NESTED_MAX = 8,
+  THREAD_SLOTS = 1 << 16, /* of the hash table; the kernel's own limit of threads is lower in practice */
+  ROUND_MS = 5,
+  /* A processor may write its report this much after its time. */
+  SETTLED_NS = 50 * 1000 * 1000,
+  FLUSH_NS = 1000 * 1000 * 1000,
+  MAPS_NS = 250 * 1000 * 1000,
+  /* Of operator new, which calls malloc. */
+  NEW_FRAME_BYTES_MAX = 512,
+};
+
+/** A call that has not returned. */
+struct call {
+  enum function function;
+  uint64_t stack_pointer, arguments[3], site, time_ns;
+};
+
+struct thread {
+  uint32_t tid; /* 0: the slot is free */
+  struct stream *stream;
+  struct call call; /* the outermost; those that it makes itself do not count */
+  bool is_calling;
+  uint64_t new_site, new_stack_pointer;
+};
+
+static struct {
+  struct thread *threads;
+  uint32_t thread_count;
+  uint64_t maps_ns;
+  bool became_another, has_new_maps;
+} this;
+
+static struct thread *thread_of(uint32_t tid) {
+  uint32_t slot = tid * 2654435769u % THREAD_SLOTS;
+  while (this.threads[slot].tid != 0 && this.threads[slot].tid != tid) slot = (slot + 1) % THREAD_SLOTS;
+  struct thread *thread = &this.threads[slot];
+  if (thread->tid == 0) {
+    /* Slots of ended threads stay taken, for the numbers come again; a full table would search for ever. */
+    if (++this.thread_count == THREAD_SLOTS) {
+      complain("more than %d threads", THREAD_SLOTS);
+      exit(EXIT_FAILURE);
+    }
+    thread->tid = tid;
+  }
+  return thread;
+}
+
+static struct stream *stream_of(struct thread *thread, uint64_t time_ns) {
+  if (thread->stream == NULL) thread->stream = raw_take_stream(time_ns);
+  return thread->stream;
+}
+
+static uint64_t word_at(const struct report *report, uint64_t offset) {
+  uint64_t word = 0;
+  if (offset + sizeof word <= report->stack_bytes) memcpy(&word, report->stack + offset, sizeof word);
+  return word;
+}
+
+static void put_free(struct thread *thread, uint64_t block, uint64_t time_ns) {
+  if (block != 0) raw_put(stream_of(thread, time_ns), KIND_FREE, block, time_ns, NULL, 0);
+}
+
+static void take_call(struct thread *thread, const struct report *report) {
+  /* A call at or above another's place on the stack: that one was left by longjmp, or its return was lost. */
+  if (thread->is_calling && report->stack_pointer >= thread->call.stack_pointer) thread->is_calling = false;
+  if (thread->is_calling) return;
+  uint64_t site = word_at(report, 0);
+  if (report->function >= FUNCTION_NEW) {
+    thread->new_site = site;
+    thread->new_stack_pointer = report->stack_pointer;
+    return;
+  }
+  const uint64_t below_new = thread->new_stack_pointer - report->stack_pointer;
+  if (thread->new_site != 0 && below_new > 0 && below_new <= NEW_FRAME_BYTES_MAX) site = thread->new_site;
+  thread->new_site = 0;
+  if (report->function == FUNCTION_FREE) {
+    put_free(thread, report->arguments[0], report->time_ns);
+    return;
+  }
+  thread->is_calling = true;
+  thread->call = (struct call){report->function,
+                               report->stack_pointer,
+                               {report->arguments[0], report->arguments[1], report->arguments[2]},
+                               site,
+                               report->time_ns};
+}
+
+static void put_allocation(struct thread *thread, enum kind kind, uint64_t block, uint64_t bytes, uint64_t align,
+                           uint64_t time_ns) {
+  uint64_t power = 0;
+  while (power < 31 && 1ull << power < align) power += 1;
+  const uint64_t words[] = {bytes | (align == 0 ? 0 : power << 56), thread->call.site};
+  raw_put(stream_of(thread, time_ns), kind, block, time_ns, words, 2);
+}
+
+static void put_reallocation(struct thread *thread, uint64_t old_block, uint64_t block, uint64_t bytes, uint64_t time_ns) {
+  if (old_block == 0) {
+    if (block != 0) put_allocation(thread, KIND_MALLOC, block, bytes, 0, time_ns);
+  } else if (bytes == 0) {
+    put_free(thread, old_block, thread->call.time_ns);
+    if (block != 0) put_allocation(thread, KIND_MALLOC, block, 0, 0, time_ns);
+  } else if (block != 0) {
+    raw_put(stream_of(thread, time_ns), KIND_MOVE, old_block, thread->call.time_ns, NULL, 0);
+    put_allocation(thread, KIND_REALLOC, block, bytes, 0, time_ns);
+  }
+}
+
+/** What posix_memalign stored, as the stack had it when it returned: a pointer elsewhere is read now, and may be newer. */
+static uint64_t stored_pointer(const struct report *report, uint64_t address, pid_t pid) {
+  if (address >= report->stack_pointer && address - report->stack_pointer < report->stack_bytes)
+    return word_at(report, address - report->stack_pointer);
+  uint64_t pointer = 0;
+  const struct {
+    void *base;
+    size_t length;
+  } here = {&pointer, sizeof pointer}, there = {(void *)(uintptr_t)address, sizeof pointer};
+  return syscall(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0) == sizeof pointer ? pointer : 0;
+}
+
+static pid_t target;
+
+static void take_return(struct thread *thread, const struct report *report) {
+  const struct call *call = &thread->call;
+  /* The return address is off the stack by now. */
+  if (!thread->is_calling || call->function != report->function ||
+      report->stack_pointer != call->stack_pointer + sizeof(uint64_t))
+    return;
+  thread->is_calling = false;
+  const uint64_t *arguments = call->arguments;
+  uint64_t block = report->result;
+  const uint64_t time_ns = report->time_ns;
+  switch (report->function) {
+    case FUNCTION_REALLOC: put_reallocation(thread, arguments[0], block, arguments[1], time_ns); return;
+    case FUNCTION_REALLOCARRAY: put_reallocation(thread, arguments[0], block, arguments[1] * arguments[2], time_ns); return;
+    case FUNCTION_POSIX_MEMALIGN:
+      block = (uint32_t)block == 0 ? stored_pointer(report, arguments[0], target) : 0;
+      if (block != 0) put_allocation(thread, KIND_ALIGNED, block, arguments[2], arguments[1], time_ns);
+      return;
+    default: break;
+  }
+  if (block == 0) return;
+  switch (report->function) {
+    case FUNCTION_MALLOC: put_allocation(thread, KIND_MALLOC, block, arguments[0], 0, time_ns); break;
+    case FUNCTION_CALLOC: put_allocation(thread, KIND_CALLOC, block, arguments[0] * arguments[1], 0, time_ns); break;
+    case FUNCTION_ALIGNED_ALLOC:
+    case FUNCTION_MEMALIGN: put_allocation(thread, KIND_ALIGNED, block, arguments[1], arguments[0], time_ns); break;
+    case FUNCTION_VALLOC: put_allocation(thread, KIND_ALIGNED, block, arguments[0], PAGE_BYTES, time_ns); break;
+    case FUNCTION_PVALLOC:
+      put_allocation(thread, KIND_ALIGNED, block, (arguments[0] + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1), PAGE_BYTES,
+                     time_ns);
+      break;
+    default: break;
+  }
+}
+
+static void take(const struct report *report) {
+  if (this.became_another) return;
+  if (report->kind == REPORT_EXEC) {
+    this.became_another = true;
+    return;
+  }
+  if (report->kind == REPORT_MAP) {
+    this.has_new_maps = true;
+    return;
+  }
+  struct thread *thread = thread_of(report->tid);
+  if (report->kind == REPORT_CALL) {
+    take_call(thread, report);
+  } else if (report->kind == REPORT_RETURN) {
+    take_return(thread, report);
+  } else if (report->kind == REPORT_THREAD_END) {
+    if (thread->stream != NULL) raw_give_back(thread->stream);
+    thread->stream = NULL;
+    thread->is_calling = false;
+    thread->new_site = 0;
+  }
+}
+
+static void note_maps(uint64_t now) {
+  if (!this.has_new_maps || now - this.maps_ns < MAPS_NS) return;
+  this.has_new_maps = false;
+  this.maps_ns = now;
+  raw_note_maps();
+}
+
+/** Until there is a reason to end, which it returns. */
+static enum attached watch(int process, int signals, uint64_t end_ns, uint64_t max_bytes) {
+  uint64_t flushed_ns = now_ns();
+  for (;;) {
+    struct pollfd waits[] = {{process, POLLIN, 0}, {signals, POLLIN, 0}};
+    poll(waits, 2, ROUND_MS);
+    const uint64_t now = now_ns();
+    probes_read(now - SETTLED_NS, take);
+    note_maps(now);
+    if (this.became_another) return ATTACHED_EXEC;
+    if (waits[0].revents != 0) return ATTACHED_EXIT;
+    if (waits[1].revents != 0 || (end_ns != 0 && now >= end_ns)) return ATTACHED_LET_GO;
+    if (now - flushed_ns < FLUSH_NS) continue;
+    flushed_ns = now;
+    const uint64_t bytes = raw_flush(now, probes_lost(), ATTACHED_LET_GO);
+    if (max_bytes != 0 && bytes >= max_bytes) return ATTACHED_FULL;
+  }
+}
+
+int main(int count, char **arguments) {
+  if (count != 6) {
+    fprintf(stderr, "usage: hak-attach DIRECTORY PID FOR_NS MIN_SIZE MAX_BYTES\n");
+    return 2;
+  }
+  const uint64_t for_ns = strtoull(arguments[3], NULL, 10), min_size = strtoull(arguments[4], NULL, 10);
+  const uint64_t max_bytes = strtoull(arguments[5], NULL, 10);
+  target = (pid_t)strtol(arguments[2], NULL, 10);
+  const int process = (int)syscall(SYS_pidfd_open, target, 0);
+  if (process < 0) {
+    complain("process %d: %s", target, errno == ESRCH ? "there is none" : strerror(errno));
+    return 2;
+  }
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGINT);
+  sigaddset(&ending, SIGTERM);
+  sigaddset(&ending, SIGHUP);
+  sigprocmask(SIG_BLOCK, &ending, NULL);
+  const int signals = signalfd(-1, &ending, SFD_CLOEXEC);
+  struct allocator allocator;
+  if (!find_allocator(target, &allocator)) {
+    complain("process %d: %s", target,
+             errno != 0 ? strerror(errno) : "no malloc and free by name in its files: it has none, or is stripped and static");
+    return EXIT_FAILURE;
+  }
+  this.threads = calloc(THREAD_SLOTS, sizeof *this.threads);
+  if (this.threads == NULL) abort();
+  const uint64_t start_ns = now_ns();
+  char folder[512];
+  snprintf(folder, sizeof folder, "%s/%d.0", arguments[1], target);
+  atexit(probes_close);
+  if (!probes_open(target, &allocator)) return EXIT_FAILURE;
+  raw_begin(folder, (uint32_t)target, min_size, start_ns);
+  fprintf(stderr, "hakmem: recording process %d, its malloc is in %s; Ctrl-C ends the recording, not the process\n", target,
+          allocator.name);
+  const enum attached reason = watch(process, signals, for_ns == 0 ? 0 : start_ns + for_ns, max_bytes);
+  const uint64_t end_ns = now_ns();
+  if (reason == ATTACHED_EXIT || reason == ATTACHED_LET_GO) usleep(SETTLED_NS / 1000);
+  probes_read(end_ns, take);
+  probes_close();
+  if (this.has_new_maps) raw_note_maps();
+  raw_flush(end_ns, probes_lost(), reason);
+  return EXIT_SUCCESS;
+}
