@@ -16,9 +16,8 @@ enum function {
   FUNCTION_MEMALIGN,
   FUNCTION_VALLOC,
   FUNCTION_PVALLOC,
-  FUNCTION_NEW,
-  FUNCTION_NEW_ARRAY,
-  FUNCTIONS,
+  FUNCTION_NEW, /* the first of the operators new, which call the functions above */
+  FUNCTIONS = FUNCTION_NEW + 8,
 };
 
 struct probe_point {

@@ -40,7 +40,8 @@ struct thread {
   struct stream *stream;
   struct call call; /* the outermost; those that it makes itself do not count */
   bool is_calling;
-  uint64_t new_site, new_stack_pointer;
+  /* Of the outermost operator new: who called it, and for how much. */
+  uint64_t new_site, new_size, new_stack_pointer;
 };
 
 static struct {
@@ -80,29 +81,43 @@ static void put_free(struct thread *thread, uint64_t block, uint64_t time_ns) {
   if (block != 0) raw_put(stream_of(thread, time_ns), KIND_FREE, block, time_ns, NULL, 0);
 }
 
+/** Whether the report's call was made by the operator new that was called last. */
+static bool is_below_new(const struct thread *thread, const struct report *report) {
+  const uint64_t below = thread->new_stack_pointer - report->stack_pointer;
+  return thread->new_site != 0 && below > 0 && below <= NEW_FRAME_BYTES_MAX;
+}
+
+static void take_new(struct thread *thread, const struct report *report) {
+  if (is_below_new(thread, report)) return;
+  thread->new_site = word_at(report, 0);
+  thread->new_size = report->arguments[0];
+  thread->new_stack_pointer = report->stack_pointer;
+}
+
 static void take_call(struct thread *thread, const struct report *report) {
   /* A call at or above another's place on the stack: that one was left by longjmp, or its return was lost. */
   if (thread->is_calling && report->stack_pointer >= thread->call.stack_pointer) thread->is_calling = false;
   if (thread->is_calling) return;
-  uint64_t site = word_at(report, 0);
   if (report->function >= FUNCTION_NEW) {
-    thread->new_site = site;
-    thread->new_stack_pointer = report->stack_pointer;
+    take_new(thread, report);
     return;
   }
-  const uint64_t below_new = thread->new_stack_pointer - report->stack_pointer;
-  if (thread->new_site != 0 && below_new > 0 && below_new <= NEW_FRAME_BYTES_MAX) site = thread->new_site;
+  const bool from_new = is_below_new(thread, report);
+  const uint64_t site = from_new ? thread->new_site : word_at(report, 0);
   thread->new_site = 0;
   if (report->function == FUNCTION_FREE) {
     put_free(thread, report->arguments[0], report->time_ns);
     return;
   }
   thread->is_calling = true;
-  thread->call = (struct call){report->function,
-                               report->stack_pointer,
-                               {report->arguments[0], report->arguments[1], report->arguments[2]},
-                               site,
-                               report->time_ns};
+  struct call *call = &thread->call;
+  *call = (struct call){.function = report->function,
+                        .stack_pointer = report->stack_pointer,
+                        .site = site,
+                        .time_ns = report->time_ns};
+  memcpy(call->arguments, report->arguments, sizeof call->arguments);
+  /* operator new asks malloc for one byte where none was asked of it. */
+  if (from_new && thread->new_size == 0 && report->function == FUNCTION_MALLOC) call->arguments[0] = 0;
 }
 
 static void put_allocation(struct thread *thread, enum kind kind, uint64_t block, uint64_t bytes, uint64_t align,
@@ -264,6 +279,6 @@ int main(int count, char **arguments) {
   probes_read(end_ns, take);
   probes_close();
   if (this.has_new_maps) raw_note_maps();
-  raw_flush(end_ns, probes_lost(), reason);
+  raw_flush(end_ns, probes_lost(), this.became_another ? ATTACHED_EXEC : reason);
   return EXIT_SUCCESS;
 }
