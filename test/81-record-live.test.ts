@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { allocator_names, allocators, libraryOf } from '../native/allocators.ts';
 import { open } from '../traces/index.ts';
 import { op, type Trace } from '../traces/trace.ts';
 import { bin, refusedIn, run } from './command-line.ts';
@@ -48,6 +49,10 @@ beforeAll(() => {
     if (status !== 0) throw new Error(stderr);
   };
   compile('lives', 'lives.c');
+  const cpp = spawnSync('c++', ['-std=c++17', '-O1', '-fno-builtin', '-o', join(folder, 'news'), 'lives.cc'], {
+    cwd: programs,
+  });
+  if (cpp.status !== 0) throw new Error(String(cpp.stderr));
   compile('lives-static', '-static', 'lives.c');
   compile('lives-stripped', '-static', '-s', 'lives.c');
 });
@@ -60,8 +65,9 @@ class Target {
   readonly ended: Promise<number | null>;
   private output = '';
 
-  constructor(name: string, ...args: string[]) {
-    this.child = spawn(join(folder, name), args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  constructor(name: string, environment: Record<string, string> = {}, args: readonly string[] = []) {
+    const env = { ...process.env, ...environment };
+    this.child = spawn(join(folder, name), args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
     this.child.stdout!.on('data', (text) => {
       this.output += text;
     });
@@ -165,6 +171,27 @@ describe.runIf(can_probe)('a process that runs already', () => {
     expect(readFileSync(probes, 'utf8')).not.toContain('hakmem_');
   });
 
+  test.for(allocator_names)('operators new and delete, and the smallest blocks, of %s', async (name, { skip }) => {
+    const library = libraryOf(allocators[name]);
+    skip(library === undefined, `${name} is not installed`);
+    const target = new Target('news', { LD_PRELOAD: library ?? '' });
+    await target.says('ready');
+    const watch = new Watch(target.pid, `${name}.hak`);
+    await watch.hasBegun();
+    target.child.stdin!.end('\n');
+    expect([await target.ended, await watch.ended]).toEqual([0, 0]);
+    const trace = open(join(folder, `${name}.hak`));
+    expect(calls(trace)).toEqual({ 'malloc 5555': 100, 'aligned 4160 by 64': 100, 'malloc 7777': 100 });
+    const { statistics, origin } = trace;
+    expect({ ...statistics, dropped: origin.dropped }).toMatchObject({ reallocs: 1000, dropped: 0 });
+    expect(statistics.frees).toBeGreaterThanOrEqual(1300);
+    expect(origin.notes).toHaveLength(1);
+    // Who called operator new, not the operator's own call of malloc.
+    const sites = origin.sites.flatMap((site) => site?.name ?? []);
+    expect(sites.filter((site) => site.startsWith('news+0x')).length).toBeGreaterThanOrEqual(5);
+    expect(sites.join()).not.toMatch(/stdc|uprobes/);
+  });
+
   test('Ctrl-C ends the recording and leaves the process alone', async () => {
     const target = new Target('lives');
     await target.says('ready');
@@ -198,7 +225,7 @@ describe.runIf(can_probe)('a process that runs already', () => {
   });
 
   test('a process that becomes another program is left there', async () => {
-    const target = new Target('lives', 'true');
+    const target = new Target('lives', {}, ['true']);
     await target.says('ready');
     const watch = new Watch(target.pid, 'another.hak');
     await watch.hasBegun();

@@ -10,26 +10,45 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const function_names[FUNCTIONS] = {
-    "free",
-    "malloc",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "posix_memalign",
-    "aligned_alloc",
-    "memalign",
-    "valloc",
-    "pvalloc",
-    "_Znwm",
-    "_Znam",
-    "_ZnwmRKSt9nothrow_t",
-    "_ZnamRKSt9nothrow_t",
-    "_ZnwmSt11align_val_t",
-    "_ZnamSt11align_val_t",
-    "_ZnwmSt11align_val_tRKSt9nothrow_t",
-    "_ZnamSt11align_val_tRKSt9nothrow_t",
+static const struct {
+  const char *name;
+  enum role role;
+} functions[] = {
+    {"malloc", ROLE_MALLOC},
+    {"free", ROLE_FREE},
+    {"calloc", ROLE_CALLOC},
+    {"realloc", ROLE_REALLOC},
+    {"reallocarray", ROLE_REALLOCARRAY},
+    {"posix_memalign", ROLE_POSIX_MEMALIGN},
+    {"aligned_alloc", ROLE_MEMALIGN},
+    {"memalign", ROLE_MEMALIGN},
+    {"valloc", ROLE_VALLOC},
+    {"pvalloc", ROLE_PVALLOC},
+    {"free_sized", ROLE_FREE},
+    {"free_aligned_sized", ROLE_FREE},
+    {"mallocx", ROLE_MALLOCX},
+    {"rallocx", ROLE_REALLOC},
+    {"dallocx", ROLE_FREE},
+    {"sdallocx", ROLE_FREE},
+    {"_Znwm", ROLE_NEW},
+    {"_Znam", ROLE_NEW},
+    {"_ZnwmRKSt9nothrow_t", ROLE_NEW},
+    {"_ZnamRKSt9nothrow_t", ROLE_NEW},
+    {"_ZnwmSt11align_val_t", ROLE_NEW_ALIGNED},
+    {"_ZnamSt11align_val_t", ROLE_NEW_ALIGNED},
+    {"_ZnwmSt11align_val_tRKSt9nothrow_t", ROLE_NEW_ALIGNED},
+    {"_ZnamSt11align_val_tRKSt9nothrow_t", ROLE_NEW_ALIGNED},
+    {"_ZdlPv", ROLE_DELETE},
+    {"_ZdaPv", ROLE_DELETE},
+    {"_ZdlPvm", ROLE_DELETE},
+    {"_ZdaPvm", ROLE_DELETE},
+    {"_ZdlPvSt11align_val_t", ROLE_DELETE},
+    {"_ZdaPvSt11align_val_t", ROLE_DELETE},
+    {"_ZdlPvmSt11align_val_t", ROLE_DELETE},
+    {"_ZdaPvmSt11align_val_t", ROLE_DELETE},
 };
+enum { KNOWN = sizeof functions / sizeof functions[0], AT_MALLOC = 0, AT_FREE = 1 };
+_Static_assert((int)KNOWN <= (int)FUNCTIONS, "there is room for all");
 
 enum { MODULES_MAX = 1024 };
 
@@ -62,7 +81,7 @@ static uint64_t file_offset(const struct image *image, const Elf64_Ehdr *header,
 }
 
 static void take_symbols(const struct image *image, const Elf64_Ehdr *header, const Elf64_Shdr *table,
-                         const Elf64_Shdr *names, uint64_t offsets[FUNCTIONS]) {
+                         const Elf64_Shdr *names, uint64_t offsets[KNOWN]) {
   const Elf64_Sym *symbols = part(image, table->sh_offset, table->sh_size);
   const char *text = part(image, names->sh_offset, names->sh_size);
   if (symbols == NULL || text == NULL || names->sh_size == 0 || text[names->sh_size - 1] != '\0') return;
@@ -71,13 +90,13 @@ static void take_symbols(const struct image *image, const Elf64_Ehdr *header, co
     if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL ||
         symbol->st_shndx == SHN_UNDEF || symbol->st_name >= names->sh_size)
       continue;
-    for (int function = 0; function < FUNCTIONS; function += 1)
-      if (strcmp(text + symbol->st_name, function_names[function]) == 0)
+    for (int function = 0; function < KNOWN; function += 1)
+      if (strcmp(text + symbol->st_name, functions[function].name) == 0)
         offsets[function] = file_offset(image, header, symbol->st_value);
   }
 }
 
-static void read_image(const struct image *image, uint64_t offsets[FUNCTIONS]) {
+static void read_image(const struct image *image, uint64_t offsets[KNOWN]) {
   const Elf64_Ehdr *header = part(image, 0, sizeof *header);
   if (header == NULL || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64 ||
       header->e_shentsize != sizeof(Elf64_Shdr) || header->e_phentsize != sizeof(Elf64_Phdr))
@@ -92,8 +111,8 @@ static void read_image(const struct image *image, uint64_t offsets[FUNCTIONS]) {
 }
 
 /** The offset in the file of each function that the module defines; 0 for others. */
-static void find_functions(const struct module *module, uint64_t offsets[FUNCTIONS]) {
-  memset(offsets, 0, FUNCTIONS * sizeof offsets[0]);
+static void find_functions(const struct module *module, uint64_t offsets[KNOWN]) {
+  memset(offsets, 0, KNOWN * sizeof offsets[0]);
   const int descriptor = open(module->file, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return;
   struct stat status;
@@ -147,22 +166,34 @@ static bool is_libc(const struct module *module) {
 /** The loader's own malloc serves nobody else. */
 static bool is_loader(const struct module *module) { return starts_with(module->name, "ld-linux"); }
 
-static void take_function(struct allocator *allocator, const struct module *module, const uint64_t *offsets, int function) {
-  struct probe_point *point = &allocator->functions[function];
-  if (point->is_there || offsets[function] == 0) return;
-  /* Two names of one function are one place to probe. */
-  for (int other = 0; other < FUNCTIONS; other += 1)
-    if (allocator->functions[other].is_there && allocator->functions[other].offset == offsets[function] &&
-        strcmp(allocator->functions[other].file, module->file) == 0)
-      return;
-  point->is_there = true;
-  point->offset = offsets[function];
+/**
+ * Operators new and delete of another file than malloc's call malloc and free themselves: of those new is only watched for
+ * who called it. An allocator's own stand beside its malloc.
+ */
+static bool is_worth_probing(enum role role, bool is_own) {
+  const bool is_new = role == ROLE_NEW || role == ROLE_NEW_ALIGNED;
+  return is_own || is_new;
+}
+
+static void take_function(struct allocator *allocator, const struct module *module, uint64_t offset, int function, bool is_own) {
+  const enum role role = functions[function].role;
+  if (offset == 0 || allocator->count == FUNCTIONS || !is_worth_probing(role, is_own)) return;
+  for (size_t at = 0; at < allocator->count; at += 1) {
+    const struct probe_point *other = &allocator->points[at];
+    /* Two names of one function are one place to probe; of two functions of a name the first is called. */
+    if (strcmp(other->name, functions[function].name) == 0) return;
+    if (other->offset == offset && strcmp(other->file, module->file) == 0) return;
+  }
+  struct probe_point *point = &allocator->points[allocator->count++];
+  snprintf(point->name, sizeof point->name, "%s", functions[function].name);
   snprintf(point->file, sizeof point->file, "%s", module->file);
+  point->offset = offset;
+  point->role = is_own ? role : ROLE_NEW_ABOVE;
 }
 
 bool find_allocator(pid_t pid, struct allocator *allocator) {
   static struct module modules[MODULES_MAX];
-  static uint64_t offsets[MODULES_MAX][FUNCTIONS];
+  static uint64_t offsets[MODULES_MAX][KNOWN];
   const size_t count = read_modules(pid, modules);
   memset(allocator, 0, sizeof *allocator);
   if (count == 0) return false;
@@ -171,15 +202,14 @@ bool find_allocator(pid_t pid, struct allocator *allocator) {
   /* Whose malloc is called, the loader decides by order: the program's own, a library's, libc's. */
   size_t chosen = count;
   for (size_t at = 0; at < count; at += 1) {
-    if (offsets[at][FUNCTION_MALLOC] == 0 || offsets[at][FUNCTION_FREE] == 0 || is_loader(&modules[at])) continue;
+    if (offsets[at][AT_MALLOC] == 0 || offsets[at][AT_FREE] == 0 || is_loader(&modules[at])) continue;
     if (chosen == count || is_libc(&modules[chosen])) chosen = at;
   }
   if (chosen == count) return false;
   snprintf(allocator->name, sizeof allocator->name, "%s", modules[chosen].name);
-  for (int function = 0; function < FUNCTION_NEW; function += 1)
-    take_function(allocator, &modules[chosen], offsets[chosen], function);
-  for (size_t at = 0; at < count; at += 1)
-    for (int function = FUNCTION_NEW; function < FUNCTIONS; function += 1)
-      take_function(allocator, &modules[at], offsets[at], function);
+  for (int function = 0; function < KNOWN; function += 1) {
+    take_function(allocator, &modules[chosen], offsets[chosen][function], function, true);
+    for (size_t at = 0; at < count; at += 1) take_function(allocator, &modules[at], offsets[at][function], function, at == chosen);
+  }
   return true;
 }

@@ -27,11 +27,12 @@ enum {
   MAPS_NS = 250 * 1000 * 1000,
   /* Of operator new, which calls malloc. */
   NEW_FRAME_BYTES_MAX = 512,
+  MALLOCX_ALIGN_BITS = 63, /* of jemalloc's flags: the power of two */
 };
 
 /** A call that has not returned. */
 struct call {
-  enum function function;
+  uint32_t function;
   uint64_t stack_pointer, arguments[3], site, time_ns;
 };
 
@@ -42,7 +43,12 @@ struct thread {
   bool is_calling;
   /* Of the outermost operator new: who called it, and for how much. */
   uint64_t new_site, new_size, new_stack_pointer;
+  /* The last call was to free it: one free may go through another. */
+  uint64_t freed, freed_stack_pointer;
+  uint32_t freed_by;
 };
+
+static pid_t target;
 
 static struct {
   struct thread *threads;
@@ -81,6 +87,16 @@ static void put_free(struct thread *thread, uint64_t block, uint64_t time_ns) {
   if (block != 0) raw_put(stream_of(thread, time_ns), KIND_FREE, block, time_ns, NULL, 0);
 }
 
+static void take_free(struct thread *thread, const struct report *report) {
+  const uint64_t block = report->arguments[0];
+  const bool is_inner = block == thread->freed && report->function != thread->freed_by &&
+                        report->stack_pointer <= thread->freed_stack_pointer;
+  if (!is_inner) put_free(thread, block, report->time_ns);
+  thread->freed = block;
+  thread->freed_by = report->function;
+  thread->freed_stack_pointer = report->stack_pointer;
+}
+
 /** Whether the report's call was made by the operator new that was called last. */
 static bool is_below_new(const struct thread *thread, const struct report *report) {
   const uint64_t below = thread->new_stack_pointer - report->stack_pointer;
@@ -94,21 +110,44 @@ static void take_new(struct thread *thread, const struct report *report) {
   thread->new_stack_pointer = report->stack_pointer;
 }
 
+/** Where the kernel lets a function return to whose return is probed; 0 where that is not known. */
+static uint64_t find_trampoline(void) {
+  char path[64], line[4096];
+  uint64_t start = 0;
+  snprintf(path, sizeof path, "/proc/%d/maps", target);
+  FILE *maps = fopen(path, "re");
+  if (maps == NULL) return 0;
+  while (start == 0 && fgets(line, sizeof line, maps) != NULL)
+    if (strstr(line, " [uprobes]") != NULL) start = strtoull(line, NULL, 16);
+  fclose(maps);
+  return start;
+}
+
+/** One function that jumped to another, at the same place on the stack: what it returns to is the kernel's. */
+static bool is_tail_call(const struct thread *thread, const struct report *report) {
+  static uint64_t trampoline;
+  if (report->stack_pointer != thread->call.stack_pointer || report->function == thread->call.function) return false;
+  if (trampoline == 0) trampoline = find_trampoline();
+  return trampoline != 0 && word_at(report, 0) - trampoline < PAGE_BYTES;
+}
+
 static void take_call(struct thread *thread, const struct report *report) {
   /* A call at or above another's place on the stack: that one was left by longjmp, or its return was lost. */
-  if (thread->is_calling && report->stack_pointer >= thread->call.stack_pointer) thread->is_calling = false;
+  if (thread->is_calling && report->stack_pointer >= thread->call.stack_pointer && !is_tail_call(thread, report))
+    thread->is_calling = false;
   if (thread->is_calling) return;
-  if (report->function >= FUNCTION_NEW) {
+  if (report->role == ROLE_NEW_ABOVE) {
     take_new(thread, report);
     return;
   }
   const bool from_new = is_below_new(thread, report);
   const uint64_t site = from_new ? thread->new_site : word_at(report, 0);
   thread->new_site = 0;
-  if (report->function == FUNCTION_FREE) {
-    put_free(thread, report->arguments[0], report->time_ns);
+  if (report->role == ROLE_FREE || report->role == ROLE_DELETE) {
+    take_free(thread, report);
     return;
   }
+  thread->freed = 0;
   thread->is_calling = true;
   struct call *call = &thread->call;
   *call = (struct call){.function = report->function,
@@ -117,7 +156,7 @@ static void take_call(struct thread *thread, const struct report *report) {
                         .time_ns = report->time_ns};
   memcpy(call->arguments, report->arguments, sizeof call->arguments);
   /* operator new asks malloc for one byte where none was asked of it. */
-  if (from_new && thread->new_size == 0 && report->function == FUNCTION_MALLOC) call->arguments[0] = 0;
+  if (from_new && thread->new_size == 0 && report->role == ROLE_MALLOC) call->arguments[0] = 0;
 }
 
 static void put_allocation(struct thread *thread, enum kind kind, uint64_t block, uint64_t bytes, uint64_t align,
@@ -152,7 +191,7 @@ static uint64_t stored_pointer(const struct report *report, uint64_t address, pi
   return syscall(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0) == sizeof pointer ? pointer : 0;
 }
 
-static pid_t target;
+static uint64_t whole_pages(uint64_t bytes) { return (bytes + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1); }
 
 static void take_return(struct thread *thread, const struct report *report) {
   const struct call *call = &thread->call;
@@ -164,26 +203,31 @@ static void take_return(struct thread *thread, const struct report *report) {
   const uint64_t *arguments = call->arguments;
   uint64_t block = report->result;
   const uint64_t time_ns = report->time_ns;
-  switch (report->function) {
-    case FUNCTION_REALLOC: put_reallocation(thread, arguments[0], block, arguments[1], time_ns); return;
-    case FUNCTION_REALLOCARRAY: put_reallocation(thread, arguments[0], block, arguments[1] * arguments[2], time_ns); return;
-    case FUNCTION_POSIX_MEMALIGN:
-      block = (uint32_t)block == 0 ? stored_pointer(report, arguments[0], target) : 0;
-      if (block != 0) put_allocation(thread, KIND_ALIGNED, block, arguments[2], arguments[1], time_ns);
-      return;
-    default: break;
+  const uint64_t first = arguments[0], second = arguments[1], third = arguments[2];
+  if (report->role == ROLE_REALLOC) {
+    put_reallocation(thread, first, block, second, time_ns);
+    return;
   }
+  if (report->role == ROLE_REALLOCARRAY) {
+    put_reallocation(thread, first, block, second * third, time_ns);
+    return;
+  }
+  if (report->role == ROLE_POSIX_MEMALIGN) block = (uint32_t)block == 0 ? stored_pointer(report, first, target) : 0;
   if (block == 0) return;
-  switch (report->function) {
-    case FUNCTION_MALLOC: put_allocation(thread, KIND_MALLOC, block, arguments[0], 0, time_ns); break;
-    case FUNCTION_CALLOC: put_allocation(thread, KIND_CALLOC, block, arguments[0] * arguments[1], 0, time_ns); break;
-    case FUNCTION_ALIGNED_ALLOC:
-    case FUNCTION_MEMALIGN: put_allocation(thread, KIND_ALIGNED, block, arguments[1], arguments[0], time_ns); break;
-    case FUNCTION_VALLOC: put_allocation(thread, KIND_ALIGNED, block, arguments[0], PAGE_BYTES, time_ns); break;
-    case FUNCTION_PVALLOC:
-      put_allocation(thread, KIND_ALIGNED, block, (arguments[0] + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1), PAGE_BYTES,
-                     time_ns);
+  switch (report->role) {
+    case ROLE_MALLOC:
+    case ROLE_NEW: put_allocation(thread, KIND_MALLOC, block, first, 0, time_ns); break;
+    case ROLE_MALLOCX: {
+      const unsigned power = second & MALLOCX_ALIGN_BITS;
+      put_allocation(thread, power == 0 ? KIND_MALLOC : KIND_ALIGNED, block, first, power == 0 ? 0 : 1ull << power, time_ns);
       break;
+    }
+    case ROLE_CALLOC: put_allocation(thread, KIND_CALLOC, block, first * second, 0, time_ns); break;
+    case ROLE_POSIX_MEMALIGN: put_allocation(thread, KIND_ALIGNED, block, third, second, time_ns); break;
+    case ROLE_MEMALIGN: put_allocation(thread, KIND_ALIGNED, block, second, first, time_ns); break;
+    case ROLE_NEW_ALIGNED: put_allocation(thread, KIND_ALIGNED, block, first, second, time_ns); break;
+    case ROLE_VALLOC: put_allocation(thread, KIND_ALIGNED, block, first, PAGE_BYTES, time_ns); break;
+    case ROLE_PVALLOC: put_allocation(thread, KIND_ALIGNED, block, whole_pages(first), PAGE_BYTES, time_ns); break;
     default: break;
   }
 }

@@ -36,7 +36,9 @@ static const uint64_t registers_mask = 1u << PERF_REG_X86_AX | 1u << PERF_REG_X8
 #endif
 
 struct probe {
-  enum function function;
+  uint32_t function;
+  enum role role;
+  char name[NAME_BYTES + 8];
   bool at_return;
   uint64_t kernel_id; /* of tracefs; 0 where there is none */
 };
@@ -104,15 +106,10 @@ static bool tell_kernel(const char *line) {
   return done;
 }
 
-static void probe_name(const struct probe *probe, char name[64]) {
-  snprintf(name, 64, "%s%s", function_names[probe->function], probe->at_return ? "_return" : "");
-}
-
 static uint64_t read_kernel_id(const struct probe *probe) {
-  char name[64], path[256];
+  char path[256];
   uint64_t id = 0;
-  probe_name(probe, name);
-  snprintf(path, sizeof path, TRACING "/events/%s/%s/id", this.group, name);
+  snprintf(path, sizeof path, TRACING "/events/%s/%s/id", this.group, probe->name);
   FILE *file = fopen(path, "re");
   if (file == NULL) return 0;
   if (fscanf(file, "%" SCNu64, &id) != 1) id = 0;
@@ -120,14 +117,15 @@ static uint64_t read_kernel_id(const struct probe *probe) {
   return id;
 }
 
-static bool define(enum function function, bool at_return, const struct probe_point *point) {
+static bool define(uint32_t function, bool at_return, const struct probe_point *point) {
   struct probe *probe = &this.probes[this.probe_count];
-  char name[64], line[512];
-  *probe = (struct probe){function, at_return, 0};
-  probe_name(probe, name);
-  snprintf(line, sizeof line, "%c:%s/%s %s:0x%" PRIx64 "\n", at_return ? 'r' : 'p', this.group, name, point->file, point->offset);
+  char line[512];
+  *probe = (struct probe){.function = function, .role = point->role, .at_return = at_return};
+  snprintf(probe->name, sizeof probe->name, "%s%s", point->name, at_return ? "_return" : "");
+  snprintf(line, sizeof line, "%c:%s/%s %s:0x%" PRIx64 "\n", at_return ? 'r' : 'p', this.group, probe->name, point->file,
+           point->offset);
   if (!tell_kernel(line)) {
-    complain("the kernel does not probe %s: %s", function_names[function], strerror(errno));
+    complain("the kernel does not probe %s: %s", point->name, strerror(errno));
     return false;
   }
   probe->kernel_id = read_kernel_id(probe);
@@ -167,7 +165,7 @@ static int open_event(const struct probe *probe, pid_t tid, int cpu, bool tells_
       .sample_period = 1,
       .sample_type = SAMPLE_TYPE,
       .sample_regs_user = registers_mask,
-      .sample_stack_user = probe->function == FUNCTION_POSIX_MEMALIGN && probe->at_return ? STACK_BYTES_MAX : 8,
+      .sample_stack_user = probe->role == ROLE_POSIX_MEMALIGN && probe->at_return ? STACK_BYTES_MAX : 8,
       .sample_id_all = 1,
       .inherit = 1,
       .inherit_thread = 1,
@@ -276,11 +274,10 @@ bool probes_open(pid_t pid, const struct allocator *allocator) {
     return false;
   }
   undefine_of_the_dead();
-  for (int function = 0; function < FUNCTIONS; function += 1) {
-    const struct probe_point *point = &allocator->functions[function];
-    const bool returns = function != FUNCTION_FREE && function < FUNCTION_NEW;
-    if (!point->is_there) continue;
-    if (!define((enum function)function, false, point) || (returns && !define((enum function)function, true, point))) return false;
+  for (size_t at = 0; at < allocator->count; at += 1) {
+    const struct probe_point *point = &allocator->points[at];
+    const bool returns = point->role != ROLE_FREE && point->role != ROLE_DELETE && point->role != ROLE_NEW_ABOVE;
+    if (!define((uint32_t)at, false, point) || (returns && !define((uint32_t)at, true, point))) return false;
   }
   /* Before the threads that fill the rings. */
   setpriority(PRIO_PROCESS, 0, -20);
@@ -341,6 +338,7 @@ static void take_sample(struct ring *ring, struct cursor cursor) {
   report->time_ns = time_ns;
   report->kind = probe->at_return ? REPORT_RETURN : REPORT_CALL;
   report->function = probe->function;
+  report->role = probe->role;
   report->tid = tid;
   report->arguments[0] = registers[AT_DI];
   report->arguments[1] = registers[AT_SI];
@@ -437,9 +435,8 @@ void probes_close(void) {
   for (size_t at = 0; at < this.source_count; at += 1) close(this.descriptors[at]);
   this.source_count = 0;
   for (size_t at = 0; at < this.probe_count; at += 1) {
-    char name[64], line[256];
-    probe_name(&this.probes[at], name);
-    snprintf(line, sizeof line, "-:%s/%s\n", this.group, name);
+    char line[256];
+    snprintf(line, sizeof line, "-:%s/%s\n", this.group, this.probes[at].name);
     tell_kernel(line);
   }
   this.probe_count = 0;

@@ -10,7 +10,8 @@ enum report_kind { REPORT_CALL, REPORT_RETURN, REPORT_THREAD_END, REPORT_EXEC, R
 struct report {
   uint64_t time_ns; /* CLOCK_MONOTONIC */
   enum report_kind kind;
-  enum function function;
+  uint32_t function; /* its place in the allocator's points */
+  enum role role;
   uint32_t tid;
   uint64_t arguments[3], result;
   uint64_t stack_pointer;

@@ -12,7 +12,7 @@ void raw_begin(const char *folder, uint32_t pid, uint64_t min_size, uint64_t sta
 struct stream *raw_take_stream(uint64_t time_ns);
 /** Its thread has ended. */
 void raw_give_back(struct stream *stream);
-/** `words` follow the first word, which has kind, block and time. */
+/** `words` follow the first word, which has kind, block (a multiple of 8) and time. */
 void raw_put(struct stream *stream, enum kind kind, uint64_t block, uint64_t time_ns, const uint64_t *words, unsigned count);
 /** Appends what /proc says of the process's modules. */
 void raw_note_maps(void);
