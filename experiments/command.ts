@@ -50,6 +50,16 @@ export function sizeOption(text: string): number {
   }
 }
 
+const time_units: Record<string, number> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
+
+/** For commander: a time option, in nanoseconds. */
+export function timeOption(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(ns|us|ms|s)$/.exec(text) ?? [];
+  if (number === undefined)
+    throw new InvalidArgumentError(`"${text}" is not a time; wanted such as 250ms, 1.5s, 40us or 7ns.`);
+  return Number(number) * time_units[unit];
+}
+
 /** One JSON document on stdout. */
 export function printJson(document: unknown): void {
   process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);

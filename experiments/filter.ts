@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { filtered, type Wanted } from '../traces/filtered.ts';
 import { open, type Trace, writeLongHak } from '../traces/index.ts';
 import { SampledTrace } from '../traces/sampled.ts';
-import { Progress, parseBytes, print, printJson, UsageError, wholeNumber } from './command.ts';
+import { Progress, parseBytes, print, printJson, timeOption, UsageError, wholeNumber } from './command.ts';
 import { columnsOf, reported, someOf } from './import.ts';
 
 export function addFilter(program: Command): void {
@@ -116,15 +116,6 @@ function sizeRange(text: string): readonly [number, number] {
     throw new InvalidArgumentError((error as Error).message);
   }
   throw new InvalidArgumentError(`"${text}" ends before it begins; wanted the smaller size first.`);
-}
-
-const units: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
-
-function timeOption(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(ns|us|ms|s)$/.exec(text) ?? [];
-  if (number === undefined)
-    throw new InvalidArgumentError(`"${text}" is not a time; wanted such as 250ms, 1.5s, 40us or 7ns.`);
-  return Number(number) * units[unit];
 }
 
 function share(text: string): number {

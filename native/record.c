@@ -26,6 +26,9 @@
 #include <unistd.h>
 #include <unwind.h>
 
+#include "recorder/control.h"
+#include "recorder/raw.h"
+
 #define EXPORT __attribute__((visibility("default")))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -38,33 +41,10 @@ extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
-/** Kinds of records, the low four bits of their first word. An allocation's kind is its operation in a trace, plus one. */
-enum kind {
-  KIND_END,
-  KIND_MALLOC,
-  KIND_CALLOC,
-  KIND_ALIGNED,
-  KIND_REALLOC, /* the second half of a realloc: the block at its new place */
-  KIND_FREE,
-  KIND_MOVE,    /* the first half of a realloc: the block leaves its old place */
-  KIND_TIME,    /* the whole clock, where a difference did not fit */
-  KIND_THREAD,  /* the records that follow are another thread's */
-  KIND_STACK,   /* frames behind a site, with --stacks */
-  KIND_TOUCHED, /* pages of a large block that are resident just now */
-  KIND_SMALL,   /* added to an allocation's kind: site and size share a word */
-};
-
 enum {
-  PAGE_BYTES = 4096,
-  HEADER_BYTES = PAGE_BYTES,
-  BUFFER_BYTES = 128 * 1024,
-  BUFFER_WORDS = BUFFER_BYTES / 8,
   RECORD_WORDS_MAX = 80,
   STACK_FRAMES_MAX = 64,
   STACKS_KNOWN = 4096,
-  DELTA_MAX = 0xffff,
-  TSC_SHIFT = 4,
-  MONOTONIC_SHIFT = 3,
   SMALL_SIZE_BITS = 17,
   LARGE_BYTES = 512 * 1024, /* `large_bytes` of traces/trace.ts */
   TOUCH_MMAP_THRESHOLD_BYTES = 128 * 1024,
@@ -72,28 +52,8 @@ enum {
   PATH_BYTES = 512,
 };
 
-/** The file `process` of a recording, mapped shared. Mirror: `readProcess` of traces/recording.ts. */
-struct process_file {
-  char magic[8];
-  uint32_t version, pid, parent, clock;
-  uint32_t tick_shift, page_bytes, header_bytes, buffer_bytes;
-  uint32_t stacks, touch, finished, stop_errno;
-  int32_t exit_status;
-  uint32_t forked;
-  uint64_t min_size, lost_events;
-  uint64_t start_ticks, start_ns, last_ticks, last_ns;
-  uint64_t user_ns, sys_ns, faults, resident_peak_bytes;
-};
-
-/** The start of a stream file: header, buffer, then what was flushed. */
-struct stream_file {
-  char magic[8];
-  uint64_t flushed_bytes; /* bytes behind the buffer that are whole */
-  uint64_t pending_bytes; /* bytes of the buffer that are being flushed */
-  char rest[HEADER_BYTES - 24];
-  uint64_t buffer[BUFFER_WORDS];
-};
-_Static_assert(sizeof(struct stream_file) == HEADER_BYTES + BUFFER_BYTES, "the buffer follows the header page");
+_Static_assert((int)RECORDER_SEGMENT_BYTES == (int)BUFFER_BYTES, "a segment of the ring is a whole buffer");
+_Static_assert((int)RECORDER_STACK_FRAMES_MAX == (int)STACK_FRAMES_MAX, "the frames that may be asked for have room");
 
 /** A stream file in this process; passed on to another thread when its own ends. */
 struct stream {
@@ -118,12 +78,13 @@ struct thread_state {
 static __thread struct thread_state self __attribute__((tls_model("initial-exec")));
 
 /** PLAIN takes the quick path: every block counts, none is looked at closer, and the processor's counter is the clock. */
-enum recording { RECORDING_OFF, RECORDING_PLAIN, RECORDING_FILTERED };
+enum recording { RECORDING_OFF, RECORDING_PAUSED, RECORDING_PLAIN, RECORDING_FILTERED };
 
 /** What a fork must forget: this page reads as zeros in the child, whichever way it was forked. */
 struct guard {
   uint32_t recording;
   uint32_t lock;
+  uint32_t ring_lock;
 };
 static struct guard no_guard;
 static struct guard *guard = &no_guard;
@@ -136,10 +97,12 @@ static struct {
   size_t small_below; /* sizes below it go into KIND_SMALL records */
   unsigned stacks;
   bool touch, tsc;
+  enum recording switched_on; /* PLAIN or FILTERED */
 } options;
 
 static struct {
   struct process_file *file;
+  struct control_file *control;
   struct stream *streams, *idle;
   uint32_t stream_count, thread_count;
   uint64_t maps_ns;
@@ -227,6 +190,15 @@ static uint64_t ticks(void) {
   return options.tsc ? tsc_ticks() : monotonic_ns() >> MONOTONIC_SHIFT;
 }
 
+uint64_t recorder_now_ns(void) { return monotonic_ns(); }
+
+void recorder_switch(bool on) {
+  uint32_t before = on ? RECORDING_PAUSED : options.switched_on;
+  const uint32_t after = on ? options.switched_on : RECORDING_PAUSED;
+  /* Nothing is switched in a forked child that has not begun. */
+  __atomic_compare_exchange_n(&guard->recording, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 static void lock(uint32_t *word) {
   while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) != 0) sched_yield();
 }
@@ -275,6 +247,7 @@ static always_inline uint64_t first_word(enum kind kind, const void *block, uint
       now = self.last_ticks;
     } else {
       put_time(now);
+      control_check_end();
     }
     delta = 0;
   }
@@ -335,7 +308,6 @@ static __attribute__((noinline)) uint64_t put_stack(uintptr_t site) {
   memcpy(words + 2, walk.frames, walk.count * sizeof walk.frames[0]);
   put_first_word(words, (uint64_t)walk.count << 4 | KIND_STACK);
   self.cursor = words + 2 + walk.count;
-  if (self.cursor >= self.limit && !make_room()) return 0;
   return walk.hash;
 }
 
@@ -445,8 +417,13 @@ static __attribute__((noinline)) void large_leaves(const void *block) {
 }
 
 static always_inline bool is_recording(void) {
-  return likely(guard->recording != RECORDING_OFF) || begin_recording();
+  const uint32_t recording = guard->recording;
+  if (likely(recording >= RECORDING_PLAIN)) return true;
+  return recording == RECORDING_PAUSED ? control_begins_now() : begin_recording() && guard->recording >= RECORDING_PLAIN;
 }
+
+/** A block that leaves while recording is switched off is looked at all the same: afterwards its memory may be gone. */
+static always_inline bool watches_touched(void) { return options.touch && guard->recording != RECORDING_OFF; }
 
 static always_inline bool is_wanted(const void *block) {
   return likely(options.min_size == 0) || usable_bytes(block) >= options.min_size;
@@ -534,9 +511,10 @@ static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
 }
 
 static __attribute__((noinline)) void free_unusually(void *block) {
-  if (is_recording() && is_wanted(block)) {
-    if (options.touch) large_leaves(block);
-    if (enter()) {
+  const bool recording = is_recording();
+  if (is_wanted(block)) {
+    if (watches_touched()) large_leaves(block);
+    if (recording && enter()) {
       put_one_word(KIND_FREE, block, ticks());
       leave();
     }
@@ -547,7 +525,10 @@ static __attribute__((noinline)) void free_unusually(void *block) {
 /** A failed realloc leaves the block where it is, and no event; what was measured of it meanwhile does no harm. */
 static void *reallocate(void *block, size_t size, uintptr_t site) {
   if (block == NULL) return allocated(KIND_MALLOC, __libc_realloc(NULL, size), size, site);
-  if (!is_recording()) return __libc_realloc(block, size);
+  if (!is_recording()) {
+    if (watches_touched()) large_leaves(block);
+    return __libc_realloc(block, size);
+  }
   if (size == 0) {
     free_unusually(block);
     return NULL;
@@ -704,7 +685,7 @@ static struct stream *new_stream(uint32_t number) {
   if (stream == MAP_FAILED) return NULL;
   char name[PATH_BYTES];
   stream_name(name, number);
-  stream->file = map_file(name, sizeof *stream->file);
+  stream->file = control_add_bytes(sizeof *stream->file) ? map_file(name, sizeof *stream->file) : NULL;
   if (stream->file == NULL) {
     const int reason = errno;
     munmap(stream, bytes);
@@ -730,17 +711,14 @@ static bool take_stream(void) {
   } else {
     stream = new_stream(process.stream_count);
     if (stream != NULL) {
-      process.stream_count += 1;
+      process.control->streams = process.stream_count += 1;
       stream->next = process.streams;
       process.streams = stream;
     }
   }
   if (self.number == 0) self.number = ++process.thread_count;
   unlock(&guard->lock);
-  if (stream == NULL) {
-    stop_recording(errno);
-    return false;
-  }
+  if (stream == NULL) return false;
   self.stream = stream;
   self.cursor = stream->cursor;
   self.limit = limit_of(stream);
@@ -800,11 +778,11 @@ static void note_maps(void) {
   copy_of_proc("/proc/self/maps", "/maps");
 }
 
-static bool flush(void) {
-  struct stream *stream = self.stream;
+/** Appends the buffer to the file of its stream. */
+static bool write_buffer(const struct stream *stream, size_t bytes) {
   struct stream_file *file = stream->file;
-  const size_t bytes = (size_t)((char *)self.cursor - (char *)file->buffer);
   char name[PATH_BYTES], path[PATH_BYTES];
+  if (!control_add_bytes(bytes)) return false;
   stream_name(name, stream->number);
   path_in_folder(path, name);
   /* Opened for each flush: a descriptor kept would be closed, or given to another file, by programs that tidy up. */
@@ -815,12 +793,58 @@ static bool flush(void) {
   const int reason = errno;
   file_close(descriptor);
   errno = reason;
-  if (!written) return false;
+  return written;
+}
+
+/** Puts the buffer into the place of the oldest segment. Which of the two is whole, a reader sees by the number. */
+static bool write_segment(struct stream *stream, size_t bytes, uint64_t slots) {
+  char path[PATH_BYTES];
+  path_in_folder(path, "/ring");
+  const int descriptor = file_open(path, O_WRONLY | O_CREAT);
+  if (descriptor < 0) return false;
+  lock(&guard->ring_lock);
+  struct segment_header header = {0, stream->number, (uint32_t)bytes};
+  const uint64_t number = process.control->segments + 1;
+  const uint64_t offset = (number - 1) % slots * (sizeof header + BUFFER_BYTES);
+  bool written = number > slots || control_add_bytes(sizeof header + BUFFER_BYTES);
+  if (written) {
+    __atomic_store_n(&stream->file->pending_bytes, number, __ATOMIC_RELEASE);
+    written = file_write_at(descriptor, &header, sizeof header, offset) &&
+              file_write_at(descriptor, stream->file->buffer, bytes, offset + sizeof header);
+    header.number = number;
+    written = written && file_write_at(descriptor, &header, sizeof header, offset);
+    if (written) process.control->segments = number;
+  }
+  const int reason = errno;
+  unlock(&guard->ring_lock);
+  file_close(descriptor);
+  errno = reason;
+  /* Each segment names its stacks itself. */
+  if (options.stacks > 1) memset(stream->known_stacks, 0, STACKS_KNOWN * sizeof stream->known_stacks[0]);
+  return written;
+}
+
+/** So that a buffer can be read without what came before it. */
+static void begin_buffer(uint64_t now) {
+  put_time(self.last_ticks = now);
+  put_first_word(self.cursor, (uint64_t)self.number << 4 | KIND_THREAD);
+  self.cursor += 1;
+}
+
+static bool flush(void) {
+  struct stream *stream = self.stream;
+  struct stream_file *file = stream->file;
+  const size_t bytes = (size_t)((char *)self.cursor - (char *)file->buffer);
+  const uint64_t slots = control_ring_slots();
+  control_check_end();
+  if (slots == 0 ? !write_buffer(stream, bytes) : !write_segment(stream, bytes, slots)) return false;
   memset(file->buffer, 0, bytes);
   __atomic_store_n(&file->flushed_bytes, file->flushed_bytes + bytes, __ATOMIC_RELEASE);
   __atomic_store_n(&file->pending_bytes, 0, __ATOMIC_RELEASE);
   self.cursor = file->buffer;
+  begin_buffer(self.last_ticks);
   note_spent();
+  control_note_signal();
   const uint64_t now_ns = process.file->last_ns, age_ns = now_ns - process.file->start_ns;
   const uint64_t interval_ns = age_ns / 4 > MAPS_INTERVAL_NS ? age_ns / 4 : MAPS_INTERVAL_NS;
   if (now_ns - process.maps_ns > interval_ns) note_maps();
@@ -835,16 +859,12 @@ static __attribute__((noinline)) bool make_room(void) {
     room = take_stream();
     if (room) {
       if (self.cursor >= self.limit) room = flush();
-      if (room) {
-        put_time(self.last_ticks = ticks());
-        put_first_word(self.cursor, (uint64_t)self.number << 4 | KIND_THREAD);
-        self.cursor += 1;
-      }
+      if (room) begin_buffer(ticks());
     }
   } else if (room) {
     room = flush();
   }
-  if (!room && guard->recording != RECORDING_OFF) stop_recording(errno);
+  if (!room && guard->recording >= RECORDING_PLAIN) stop_recording(errno);
   errno = saved_errno;
   return room;
 }
@@ -863,23 +883,38 @@ static uint64_t number_of(const char *text) {
   return number;
 }
 
+/** A steady counter is what the kernel itself takes for its clock where it can. */
+static bool kernel_trusts_tsc(void) {
+  char name[4] = "";
+  const int source = file_open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY);
+  if (source < 0) return false;
+  const long length = syscall(SYS_read, source, name, sizeof name);
+  file_close(source);
+  return length == sizeof name && memcmp(name, "tsc\n", sizeof name) == 0;
+}
+
 static void read_options(void) {
   options.read = true;
   const char *directory = environment("HAKMEM_RECORD_DIR");
   const char *clock = environment("HAKMEM_RECORD_CLOCK");
-  if (directory == NULL || *directory != '/' || strlen(directory) >= sizeof options.directory) {
-    options.off = true;
+  options.off = true;
+  if (directory == NULL || *directory == '\0') return;
+  if (*directory != '/' || strlen(directory) >= sizeof options.directory ||
+      (syscall(SYS_mkdirat, AT_FDCWD, directory, 0700) != 0 && errno != EEXIST)) {
+    control_complain("HAKMEM_RECORD_DIR", directory, "the whole path of a folder that can be written");
     return;
   }
+  struct recorder_options asked = {.stacks = 1};
+  if (!control_read_options(environment, &asked)) return;
+  options.off = false;
+  options.min_size = asked.min_size;
   strcpy(options.directory, directory);
   options.directory_length = strlen(directory);
-  options.min_size = number_of(environment("HAKMEM_RECORD_MIN_SIZE"));
-  options.stacks = (unsigned)number_of(environment("HAKMEM_RECORD_STACKS"));
-  if (options.stacks > STACK_FRAMES_MAX) options.stacks = STACK_FRAMES_MAX;
+  options.stacks = (unsigned)asked.stacks;
   options.small_below = options.stacks <= 1 ? (size_t)1 << SMALL_SIZE_BITS : 0;
-  options.touch = number_of(environment("HAKMEM_RECORD_TOUCH")) != 0;
+  options.touch = asked.touch;
 #if defined(__x86_64__)
-  options.tsc = clock != NULL && strcmp(clock, "tsc") == 0;
+  options.tsc = clock != NULL ? strcmp(clock, "tsc") == 0 : kernel_trusts_tsc();
 #endif
   struct guard *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) {
@@ -922,6 +957,8 @@ static bool make_process_file(void) {
   file->start_ticks = ticks();
   file->start_ns = monotonic_ns();
   process.file = file;
+  process.control = map_file("/control", PAGE_BYTES);
+  if (process.control == NULL) return false;
   note_spent();
   memcpy(file->magic, "HAKPROC1", sizeof file->magic);
   return true;
@@ -940,7 +977,7 @@ static void forget_parent(void) {
   memset(&self, 0, sizeof self);
 }
 
-/** At the first call in a process, and at the first after a fork. True where the process records. */
+/** At the first call in a process, and at the first after a fork. True where the process has a recording, be it switched off. */
 static __attribute__((noinline)) bool begin_recording(void) {
   if (options.off) return false;
   const int saved_errno = errno;
@@ -958,7 +995,9 @@ static __attribute__((noinline)) bool begin_recording(void) {
         copy_of_proc("/proc/self/cmdline", "/cmdline");
         note_maps();
         const bool plain = options.min_size == 0 && !options.touch && options.tsc;
-        __atomic_store_n(&guard->recording, plain ? RECORDING_PLAIN : RECORDING_FILTERED, __ATOMIC_RELEASE);
+        options.switched_on = plain ? RECORDING_PLAIN : RECORDING_FILTERED;
+        const bool on = control_begin(process.control, process.file->start_ns);
+        __atomic_store_n(&guard->recording, on ? options.switched_on : RECORDING_PAUSED, __ATOMIC_RELEASE);
       } else {
         options.off = true;
       }
@@ -991,6 +1030,7 @@ static void finish(int status) {
   if (__atomic_exchange_n(&process.finished, true, __ATOMIC_ACQ_REL)) return;
   const int saved_errno = errno;
   note_spent();
+  control_note_signal();
   process.file->resident_peak_bytes = resident_peak_bytes();
   if (options.touch)
     for (size_t slot = 0; slot < large.slots; slot += 1)
@@ -1019,12 +1059,14 @@ static void forked_child(void) {
   self.cursor = self.limit = NULL;
   __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
   __atomic_store_n(&guard->lock, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->ring_lock, 0, __ATOMIC_RELEASE);
 }
 
 static __attribute__((constructor)) void loaded(void) {
   if (!begin_recording()) return;
   /* Registered first, so it runs last: after every destructor, with the exit status. */
   on_exit(exit_handler, NULL);
+  control_take_signal();
   pthread_atfork(NULL, NULL, forked_child);
   has_thread_end_key = pthread_key_create(&thread_end_key, thread_ended) == 0;
   if (options.stacks > 1) {

@@ -90,6 +90,7 @@ function merged(
   for (const [word, value] of [1, 1, 0, 0, 2, 4096, header_bytes, buffer_bytes, 1, 0, 1].entries())
     recorded.writeUInt32LE(value, 8 + word * 4);
   writeFileSync(join(raw, 'process'), recorded);
+  writeFileSync(join(raw, 'maps'), '400000-401000 r-xp 00000000 08:01 1 /by-hand\n');
   for (const [index, events] of threads.entries()) {
     const stream = Buffer.alloc(header_bytes + buffer_bytes);
     stream.write('HAKSTRM1');

@@ -2,8 +2,15 @@
  * Reads what native/record.c wrote: a folder for each process, a file for each stream of events, and all streams of a
  * process merged into one order. docs/RECORDING.md has the layout.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import {
+  type RecordedControl,
+  readControl,
+  readSegments,
+  type Segment,
+  segment_header_bytes,
+} from './recording-control.ts';
 import { TraceError } from './trace.ts';
 
 /** Kinds of records; mirror of `enum kind`. Of an allocation: its operation, plus one. */
@@ -51,15 +58,30 @@ export interface RecordedProcess {
   readonly sys_ns: number;
   readonly faults: number;
   readonly resident_peak_bytes: number;
+  /** How its recording ended, where it was watched from outside and ran before. */
+  readonly attached: (typeof attached_ends)[number] | null;
+  readonly start_ns: number;
+  readonly parent: number;
+  readonly control: RecordedControl | undefined;
+  readonly control_is_damaged: boolean;
   readonly arguments: readonly string[];
 }
 
 const process_magic = 'HAKPROC1';
 const stream_magic = 'HAKSTRM1';
 const process_file_bytes = 144;
+const buffer_bytes_max = 2 ** 20;
 const version = 1;
+/** Mirror of `enum attached`. */
+const attached_ends = [null, 'let go', 'exit', 'exec', 'full'] as const;
 const small_size_bits = 17;
 const read_bytes = 256 * 1024;
+const snapshot_attempts = 1000;
+/** Mirror of STACK_FRAMES_MAX. */
+const stack_frames_max = 64;
+/** Mirror of RECORD_WORDS_MAX. */
+const record_bytes_max = 80 * 8;
+const known_kinds = new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15]);
 
 /** The processes that wrote into `directory`, in the order in which they began. */
 export function readProcesses(directory: string): RecordedProcess[] {
@@ -72,6 +94,13 @@ export function readProcesses(directory: string): RecordedProcess[] {
     .sort((a, b) => a.start_ticks - b.start_ticks || a.pid - b.pid || a.image - b.image);
 }
 
+/** The folders in `directory` of processes of which nothing can be read: their first file is cut off or missing. */
+export function unreadableProcesses(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => /^\d+\.\d+$/.test(name) && readProcess(join(directory, name), 0, false) === undefined)
+    .sort();
+}
+
 /** Undefined where the process was killed before it had written so much as its header. */
 function readProcess(folder: string, image: number, became_another: boolean): RecordedProcess | undefined {
   const bytes = readOrNothing(join(folder, 'process'));
@@ -80,6 +109,10 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
   const long = (index: number) => Number(bytes.readBigUInt64LE(64 + index * 8));
   if (word(0) !== version)
     throw new TraceError(folder, 'process', `layout ${word(0)}; this hakmem reads layout ${version}`);
+  // What is true of every recording of this layout; else the file was damaged.
+  if (word(4) > 8 || word(5) !== 4096 || word(6) !== 4096 || word(7) % 8 !== 0 || word(7) > buffer_bytes_max)
+    return undefined;
+  const control = readControl(readOrNothing(join(folder, 'control')));
   return {
     folder,
     pid: word(1),
@@ -105,6 +138,11 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
     sys_ns: long(7),
     faults: long(8),
     resident_peak_bytes: long(9),
+    attached: bytes.length < process_file_bytes + 8 ? null : (attached_ends[long(10)] ?? null),
+    start_ns: long(3),
+    parent: word(2),
+    control,
+    control_is_damaged: control === undefined && existsSync(join(folder, 'control')),
     arguments: readOrNothing(join(folder, 'cmdline')).toString().split('\0').slice(0, -1),
   };
 }
@@ -112,6 +150,16 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
 /** The text of /proc/PID/maps, as often as the process noted it, one after another. */
 export function readMaps(recorded: RecordedProcess): string {
   return readOrNothing(join(recorded.folder, 'maps')).toString();
+}
+
+/** A stretch of records without gaps: of a file, or a copy of a buffer. */
+interface Stretch {
+  readonly source: string | Buffer;
+  offset: number;
+  left: number;
+  /** A buffer ends at its first zero word; what was flushed has none. */
+  readonly is_buffer: boolean;
+  readonly segment?: Segment;
 }
 
 /** One stream's records; after `advance` returned true the fields are those of the next event. */
@@ -127,56 +175,92 @@ export class Stream {
   /** A return address, or with more than one frame the key of a stack in `stacks`. */
   site = 0;
   pages = 0;
-  /** The stream ends in the midst of a record, or in what is none. */
-  is_broken = false;
+  /** Its file does not even have its header. */
+  is_lost = false;
+  /** What should be there and is not, or is no record. */
+  missing_bytes = 0;
+  /** Segments of it were overwritten by newer ones; what is left begins at `first_ticks`. */
+  is_suffix = false;
+  first_ticks: number | undefined;
   private readonly path: string;
   private readonly recorded: RecordedProcess;
   private readonly stacks: Map<number, readonly number[]>;
-  /** Stretches of the file that hold records, in order: [offset, length]. */
-  private readonly stretches: (readonly [number, number])[] = [];
+  private readonly stretches: Stretch[] = [];
   private bytes = Buffer.alloc(0);
   private words = new Uint32Array(0);
   private at = 0;
   private end = 0;
 
-  constructor(path: string, index: number, recorded: RecordedProcess, stacks: Map<number, readonly number[]>) {
+  constructor(
+    path: string,
+    index: number,
+    recorded: RecordedProcess,
+    stacks: Map<number, readonly number[]>,
+    segments: readonly Segment[],
+  ) {
     this.path = path;
     this.index = index;
     this.recorded = recorded;
     this.stacks = stacks;
     const { buffer_offset, data_offset } = recorded;
-    const header = Buffer.alloc(24);
-    const file_bytes = this.readAt(header, 0, 0, header.length) < header.length ? 0 : fileBytes(path);
-    if (file_bytes < data_offset || header.toString('latin1', 0, 8) !== stream_magic) return;
-    const flushed = Number(header.readBigUInt64LE(8));
-    const pending = Number(header.readBigUInt64LE(16));
-    // A flush that was cut off left the buffer whole; one that was not may have begun to clear it.
-    const flush_is_whole = pending > 0 && file_bytes - data_offset >= flushed + pending;
-    this.stretches.push([data_offset, flushed + (flush_is_whole ? pending : 0)]);
-    if (!flush_is_whole) this.stretches.push([buffer_offset, pending > 0 ? pending : data_offset - buffer_offset]);
+    const start = this.readStart();
+    if (start.length < 24 || start.toString('latin1', 0, 8) !== stream_magic) {
+      this.is_lost = true;
+      return;
+    }
+    const file_bytes = fileBytes(path);
+    const flushed = Number(start.readBigUInt64LE(8));
+    const pending = Number(start.readBigUInt64LE(16));
+    const buffer = start.subarray(buffer_offset);
+    let buffer_bytes = usedBytes(buffer);
+    if ((recorded.control?.keep_bytes ?? 0) > 0) {
+      const own = segments.filter(({ stream }) => stream === index);
+      const counted = own.filter(({ number }) => number !== pending);
+      this.is_suffix = segments[0]?.number !== 1 && counted.reduce((sum, { bytes }) => sum + bytes, 0) < flushed;
+      for (const segment of own) {
+        const { offset, bytes } = segment;
+        this.stretches.push({ source: ringOf(recorded), offset, left: bytes, is_buffer: false, segment });
+      }
+      // The flush came to its end, and the buffer was perhaps being cleared.
+      if (own.some(({ number }) => number === pending)) buffer_bytes = 0;
+    } else {
+      // A flush that was cut off left the buffer whole; one that was not may have begun to clear it.
+      const flush_is_whole = pending > 0 && file_bytes - data_offset >= flushed + pending;
+      const left = flushed + (flush_is_whole ? pending : 0);
+      if (left > 0) this.stretches.push({ source: path, offset: data_offset, left, is_buffer: false });
+      if (flush_is_whole) buffer_bytes = 0;
+    }
+    if (buffer_bytes > 0) this.stretches.push({ source: buffer, offset: 0, left: buffer_bytes, is_buffer: true });
+    if (file_bytes < data_offset) this.missing_bytes += data_offset - Math.max(file_bytes, buffer_offset);
   }
 
   advance(): boolean {
     for (;;) {
-      if (!this.has(2)) return this.stop(this.end > this.at);
+      if (!this.has(2)) {
+        if (this.nextStretch()) continue;
+        return false;
+      }
       const { words, at } = this;
       const low = words[at];
       const high = words[at + 1];
       const kind = low & 15;
-      if (kind === 0) {
-        // The rest of the buffer is unused; what was flushed has no gaps.
-        if (this.stretches.length > 0) return this.stop(true);
-        return this.stop(false);
-      }
-      if (kind === record_kind.time) {
+      if (kind === 0 || !known_kinds.has(kind)) {
+        const left_bytes = this.stretches[0].left + (this.end - at) * 4;
+        if (kind !== 0 || !this.stretches[0].is_buffer || left_bytes > record_bytes_max) this.lose();
+        else this.stretches[0].left = this.at = this.end = 0;
+      } else if (kind === record_kind.time) {
         this.ticks = Number((BigInt(high) << 28n) | BigInt(low >>> 4)) - this.recorded.start_ticks;
+        this.first_ticks ??= this.ticks;
         this.at += 2;
       } else if (kind === record_kind.thread) {
         this.thread = high * 2 ** 28 + (low >>> 4);
         this.at += 2;
       } else if (kind === record_kind.stack) {
         const count = low >>> 4;
-        if (!this.has(4 + count * 2)) return this.stop(true);
+        if (count > stack_frames_max || !this.has(4 + count * 2)) {
+          this.lose();
+          continue;
+        }
         this.stacks.set(
           this.long(2),
           Array.from({ length: count }, (_, frame) => this.long(4 + frame * 2)),
@@ -184,7 +268,10 @@ export class Stream {
         this.at += 4 + count * 2;
       } else {
         const words_wanted = recordWords(kind);
-        if (!this.has(words_wanted)) return this.stop(true);
+        if (!this.has(words_wanted)) {
+          this.lose();
+          continue;
+        }
         this.kind = kind < record_kind.small ? kind : kind - record_kind.small;
         this.ticks += (low >>> 4) & 0xffff;
         this.block = high * 2 ** 16 + (low >>> 20) * 16;
@@ -195,6 +282,32 @@ export class Stream {
         return true;
       }
     }
+  }
+
+  /** Header and buffer as they were at one moment: the process may be flushing just now. */
+  private readStart(): Buffer {
+    for (let attempt = 1; ; attempt += 1) {
+      const start = Buffer.alloc(this.recorded.data_offset);
+      const read = this.readAt(this.path, start, 0, 0, start.length);
+      const header = Buffer.alloc(24);
+      this.readAt(this.path, header, 0, 0, header.length);
+      if (start.subarray(0, 24).equals(header) || attempt === snapshot_attempts) return start.subarray(0, read);
+    }
+  }
+
+  /** What is left of the stretch is no record. */
+  private lose(): void {
+    const [stretch] = this.stretches;
+    this.missing_bytes += stretch.left + (this.end - this.at) * 4;
+    stretch.left = this.at = this.end = 0;
+  }
+
+  /** Every stretch can be read by itself: it begins with the time and the thread. */
+  private nextStretch(): boolean {
+    if (this.stretches.length === 0) return false;
+    if (this.end > this.at) this.lose();
+    this.stretches.shift();
+    return this.stretches.length > 0;
   }
 
   private readSmall(): void {
@@ -217,43 +330,60 @@ export class Stream {
     return this.words[this.at + word + 1] * 2 ** 32 + this.words[this.at + word];
   }
 
-  private stop(is_broken: boolean): false {
-    if (is_broken) this.is_broken = true;
-    this.at = this.end = 0;
-    this.stretches.length = 0;
-    return false;
-  }
-
-  /** Whether `count` 32-bit words can be read from `at` on, after reading more of the file where need be. */
+  /** Whether `count` 32-bit words of the stretch can be read from `at` on, after reading more of it where need be. */
   private has(count: number): boolean {
     while (this.end - this.at < count) {
       const [stretch] = this.stretches;
-      if (stretch === undefined) return false;
-      const [offset, length] = stretch;
-      const left = (this.end - this.at) * 4;
-      const wanted = Math.min(length, read_bytes);
-      const bytes = Buffer.from(new ArrayBuffer(left + wanted));
+      if (stretch === undefined || stretch.left === 0) return false;
+      const kept = (this.end - this.at) * 4;
+      const wanted = Math.min(stretch.left, read_bytes);
+      const bytes = Buffer.from(new ArrayBuffer(kept + wanted));
       bytes.set(this.bytes.subarray(this.at * 4, this.end * 4));
-      const read = this.readAt(bytes, left, offset, wanted);
-      if (read < wanted || wanted === length) this.stretches.shift();
-      else this.stretches[0] = [offset + read, length - read];
+      const read = this.readStretch(stretch, bytes, kept, wanted);
+      stretch.offset += read;
+      stretch.left = read < wanted ? 0 : stretch.left - read;
       this.bytes = bytes;
       this.words = new Uint32Array(bytes.buffer);
       this.at = 0;
-      this.end = Math.floor((left + read) / 8) * 2;
+      this.end = Math.floor((kept + read) / 8) * 2;
     }
     return true;
   }
 
+  private readStretch(stretch: Stretch, bytes: Buffer, at: number, wanted: number): number {
+    const { source, offset, segment } = stretch;
+    if (typeof source !== 'string') return source.copy(bytes, at, offset, offset + wanted);
+    let read = this.readAt(source, bytes, at, offset, wanted);
+    if (segment !== undefined) {
+      const header = Buffer.alloc(8);
+      this.readAt(source, header, 0, segment.offset - segment_header_bytes, header.length);
+      // Overwritten while we read, by a process that runs on.
+      if (Number(header.readBigUInt64LE(0)) !== segment.number) read = 0;
+    }
+    if (read < wanted) this.missing_bytes += stretch.left - read;
+    return read;
+  }
+
   /** Opened for each piece: there may be more streams than descriptors. */
-  private readAt(bytes: Buffer, at: number, offset: number, length: number): number {
-    const descriptor = openSync(this.path, 'r');
+  private readAt(path: string, bytes: Buffer, at: number, offset: number, length: number): number {
+    const descriptor = openSync(path, 'r');
     try {
       return readSync(descriptor, bytes, at, length, offset);
     } finally {
       closeSync(descriptor);
     }
   }
+}
+
+function ringOf(recorded: RecordedProcess): string {
+  return join(recorded.folder, 'ring');
+}
+
+/** Without the zeros at the end of the buffer. */
+function usedBytes(buffer: Buffer): number {
+  let end = buffer.length;
+  while (end > 0 && buffer[end - 1] === 0) end -= 1;
+  return Math.ceil(end / 8) * 8;
 }
 
 /** Length of a record of an event, in 32-bit words. */
@@ -266,16 +396,24 @@ function recordWords(kind: number): number {
 export class MergedStreams {
   /** Frames behind each site, where more than one was recorded. */
   readonly stacks = new Map<number, readonly number[]>();
+  /** What came before is not known of all threads, for the oldest segments were overwritten; 0 where it is. */
+  readonly begin_ticks: number;
+  private readonly recorded: RecordedProcess;
   private readonly streams: readonly Stream[];
   /** A binary heap, the next event on top. */
   private readonly heap: Stream[] = [];
 
   constructor(recorded: RecordedProcess) {
+    this.recorded = recorded;
+    const segments = readSegments(recorded.folder, recorded.data_offset - recorded.buffer_offset);
     this.streams = readdirSync(recorded.folder)
       .filter((name) => /^stream\.\d+$/.test(name))
-      .map((name) => new Stream(join(recorded.folder, name), Number(name.slice(7)), recorded, this.stacks));
-    for (const stream of this.streams) {
-      if (!stream.advance()) continue;
+      .map((name) => new Stream(join(recorded.folder, name), Number(name.slice(7)), recorded, this.stacks, segments));
+    const started = this.streams.filter((stream) => stream.advance());
+    const overwritten = this.streams.filter(({ is_suffix, is_lost }) => is_suffix && !is_lost);
+    this.begin_ticks = overwritten.reduce((latest, { first_ticks = 0 }) => Math.max(latest, first_ticks), 0);
+    for (const stream of started) {
+      if (!this.skipToBegin(stream)) continue;
       this.heap.push(stream);
       for (let at = this.heap.length - 1; at > 0 && comesBefore(this.heap[at], this.heap[(at - 1) >> 1]); ) {
         const parent = (at - 1) >> 1;
@@ -285,8 +423,23 @@ export class MergedStreams {
     }
   }
 
-  get broken_streams(): number {
-    return this.streams.filter((stream) => stream.is_broken).length;
+  private skipToBegin(stream: Stream): boolean {
+    while (stream.ticks < this.begin_ticks) if (!stream.advance()) return false;
+    return true;
+  }
+
+  /** Streams of which something is missing, and how many bytes at least. */
+  get damage(): { readonly streams: number; readonly bytes: number } {
+    const damaged = this.streams.filter(({ missing_bytes }) => missing_bytes > 0);
+    return { streams: damaged.length, bytes: damaged.reduce((sum, { missing_bytes }) => sum + missing_bytes, 0) };
+  }
+
+  /** Files of streams that are not there, or have no header. */
+  get lost_streams(): number {
+    const lost = this.streams.filter(({ is_lost }) => is_lost).length;
+    return this.recorded.control === undefined
+      ? lost
+      : Math.max(0, this.recorded.control.streams - this.streams.length + lost);
   }
 
   /** The stream whose event is next; undefined at the end. Call `pop` when done with it. */

@@ -2,13 +2,20 @@
  * Turns what the recorder wrote into rows: one order over all threads, dense objects, named call sites, touched pages at
  * the row of the allocation they belong to.
  */
+import { existsSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { TraceBuilder } from './builder.ts';
 import { Modules, SiteTable } from './recording-sites.ts';
 import { MergedStreams, type RecordedProcess, readMaps, record_kind, type Stream } from './recording-streams.ts';
 import { type Chunk, large_bytes, limits, type Origin, originOf, type ProcessSpent } from './trace.ts';
 
-export { type RecordedProcess, readProcesses } from './recording-streams.ts';
+export { type RecordedProcess, readProcesses, unreadableProcesses } from './recording-streams.ts';
+
+/** The processor's counter and CLOCK_MONOTONIC, read at one moment, in ticks and nanoseconds. */
+export interface Clocks {
+  readonly tsc: number;
+  readonly ns: number;
+}
 
 /** What `hak-record` says of the program it started: mirror of native/record_main.c. */
 export interface Launch {
@@ -53,8 +60,10 @@ interface RowDetails {
 /** The events of one recorded process, read once; `origin()` may be asked when they are all read. */
 export class Recording {
   private readonly recorded: RecordedProcess;
-  private readonly launch: Launch;
+  private readonly launch: Launch | null;
   private readonly ns_per_tick: number;
+  /** By CLOCK_MONOTONIC; what comes later does not count. */
+  private readonly end_ns: number;
   private readonly modules: Modules;
   private readonly sites: SiteTable;
   private readonly builder: TraceBuilder;
@@ -66,16 +75,27 @@ export class Recording {
   private readonly early = new Map<number, Early>();
   private readonly early_moves = new Map<Stream, Early>();
   private dropped = 0;
-  private broken_streams = 0;
+  private damage: MergedStreams['damage'] = { streams: 0, bytes: 0 };
+  private lost_streams = 0;
+  private begin_ns = 0;
   /** Pairs of events of two threads whose clocks were read in the wrong order. */
   private swapped = 0;
   /** Frees that the builder had to insert, and that came after all. */
   private settled = 0;
 
-  constructor(recorded: RecordedProcess, launch: Launch, chunk_events: number = limits.chunk_events) {
+  /** Without `launch`, where the launcher did not live to report, clocks of this machine since its start tell the time. */
+  constructor(
+    recorded: RecordedProcess,
+    launch: Launch | null,
+    clocks: Clocks | null = null,
+    chunk_events: number = limits.chunk_events,
+  ) {
     this.recorded = recorded;
     this.launch = launch;
-    this.ns_per_tick = nsPerTick(recorded, launch);
+    // Of a process that runs on, streams are read one after another: up to here all of them are whole.
+    const read_at_ns = clocks !== null && isRunning(recorded) ? clocks.ns : Number.POSITIVE_INFINITY;
+    this.end_ns = Math.min(recorded.control?.end_ns || Number.POSITIVE_INFINITY, read_at_ns);
+    this.ns_per_tick = nsPerTick(recorded, launch, clocks);
     this.modules = new Modules(readMaps(recorded));
     this.sites = new SiteTable(this.modules);
     this.builder = new TraceBuilder(chunk_events);
@@ -85,12 +105,15 @@ export class Recording {
     const { recorded, builder, ns_per_tick } = this;
     const touched = recorded.touch ? touchedBlocks(recorded) : undefined;
     const streams = new MergedStreams(recorded);
+    this.begin_ns = Math.max(0, Math.round(streams.begin_ticks * ns_per_tick));
+    const end_ns = this.end_ns - recorded.start_ns;
     let large_blocks = 0;
     const details: RowDetails = { thread: 0, align: 0, site: 0, time_ns: 0, touched_pages: limits.unknown };
     for (let stream = streams.top(); stream !== undefined; stream = streams.top()) {
       const { kind, size_bytes } = stream;
       details.thread = Math.max(0, stream.thread - 1);
       details.time_ns = Math.max(0, Math.round(stream.ticks * ns_per_tick));
+      if (details.time_ns > end_ns) break;
       if (kind === record_kind.free) {
         this.free(stream, details);
       } else if (kind === record_kind.move) {
@@ -110,7 +133,8 @@ export class Recording {
       streams.pop();
       yield* builder.drain();
     }
-    this.broken_streams = streams.broken_streams;
+    this.damage = streams.damage;
+    this.lost_streams = streams.lost_streams;
     for (const { is_free } of this.early.values()) if (is_free) this.dropped += 1;
     yield* builder.finish();
   }
@@ -201,7 +225,7 @@ export class Recording {
   /** Said of the program that was asked for by its launcher too, which knows how it was killed. */
   private spent(): ProcessSpent {
     const { recorded, launch } = this;
-    const is_main = recorded.pid === launch.pid;
+    const is_main = recorded.pid === launch?.pid;
     const { user_ns, sys_ns, faults } = recorded;
     let exit: ProcessSpent['exit'] = recorded.finished ? recorded.exit_status : 'unknown';
     if (is_main && launch.signal !== 0) exit = `signal ${launch.signal}`;
@@ -221,25 +245,55 @@ export class Recording {
 
   private notes(): string[] {
     const { recorded } = this;
+    const begins_late = this.beginsLate();
     const notes: (string | false)[] = [
       recorded.touch &&
         "Recorded with glibc's mmap threshold pinned at 128 KiB, transparent huge pages off, and large blocks from its heap emptied of old pages, so that the touched pages of each block of 512 KiB and more could be counted.",
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
+      recorded.attached !== null && watchedFromOutside(recorded),
       !recorded.finished &&
+        recorded.attached === null &&
         !this.endsUnseen() &&
         `The process ${recorded.became_another ? 'became another program by exec' : 'was killed or ran on'}: what it spent is as of its last report.`,
+      ...this.window(),
       this.dropped > 0 &&
-        `${this.dropped} frees of blocks that were never seen allocated were dropped${recorded.forked ? ": a forked child inherits its parent's blocks" : ''}.`,
+        `${this.dropped} frees of blocks that were never seen allocated were dropped${whyUnseen(begins_late, recorded)}.`,
       this.swapped > 0 &&
         `${this.swapped} pairs of events of two threads on one block were put in their only possible order.`,
     ];
     return [...notes.filter((note) => note !== false), ...this.warnings()];
   }
 
+  /** Blocks were allocated before the first event of the trace. */
+  private beginsLate(): boolean {
+    const { control, start_ns } = this.recorded;
+    return this.begin_ns > 0 || (control !== undefined && control.begin_ns > start_ns);
+  }
+
+  /** The part of the run that the recording is of, where it is not all of it. */
+  private window(): (string | false)[] {
+    const { control, start_ns } = this.recorded;
+    if (control === undefined) return [];
+    const { begin_ns, end_ns, switches, keep_bytes } = control;
+    const seconds = (ns: number) => `${(ns / 1e9).toFixed(3)} s`;
+    return [
+      begin_ns === 0 && 'Recording was never switched on.',
+      begin_ns > start_ns &&
+        this.begin_ns === 0 &&
+        `The trace begins in the middle, ${seconds(begin_ns - start_ns)} after the process did: blocks from before are unknown.`,
+      this.begin_ns > 0 &&
+        `The trace begins in the middle, ${seconds(this.begin_ns)} after the process did: only the newest ${keep_bytes} bytes of records were kept.`,
+      end_ns > 0 &&
+        `Recording ended by its own limit of time, ${seconds(end_ns - start_ns)} after the process began, or with the process.`,
+      switches > 0 &&
+        `Recording was switched ${switches} times by signal ${control.signal} and was off for ${seconds(control.paused_ns)} in between: a block freed meanwhile counts as live until its address is given out again.`,
+    ];
+  }
+
   /** It ended well, but not before the recorder's eyes. */
   private endsUnseen(): boolean {
     const { recorded, launch } = this;
-    return recorded.pid === launch.pid && !recorded.finished && !recorded.became_another && launch.signal === 0;
+    return recorded.pid === launch?.pid && !recorded.finished && !recorded.became_another && launch.signal === 0;
   }
 
   /** What is missing from the recording, a sentence each. */
@@ -252,9 +306,21 @@ export class Recording {
       recorded.stop_errno !== 0 &&
         `Recording stopped early (${getSystemErrorName(-recorded.stop_errno)}): the rest is missing.`,
       recorded.lost_events > 0 &&
-        `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`,
+        (recorded.attached === null
+          ? `${recorded.lost_events} calls by signal handlers that interrupted the recorder were not recorded.`
+          : `${recorded.lost_events} calls or returns were lost, for they came faster than they could be read: the trace is not whole.`),
+      recorded.control?.is_full === true &&
+        `Recording stopped when ${recorded.control.max_bytes} bytes of records were written: the rest is missing.`,
+      recorded.control?.signal_is_lost === true &&
+        `The program uses signal ${recorded.control.signal} itself or ignores it: it did not switch the recording.`,
       missing > 0 && `${missing} frees were missing and inserted before their address was given out again.`,
-      this.broken_streams > 0 && `${this.broken_streams} streams ended in the midst of a record.`,
+      this.damage.bytes > 0 &&
+        `At least ${this.damage.bytes} bytes of records are missing or damaged in ${this.damage.streams} streams: their files were cut off or overwritten.`,
+      this.lost_streams > 0 &&
+        `${this.lost_streams} files of streams are missing or have no header: what their threads did is not there.`,
+      recorded.control_is_damaged &&
+        'The file "control" is cut off: whether the recording has a beginning and an end of its own is unknown.',
+      this.modules.program === null && 'The list of modules is missing: call sites are addresses.',
     ];
     return warnings.filter((warning) => warning !== false);
   }
@@ -284,14 +350,45 @@ function touchedBlocks(recorded: RecordedProcess): Map<number, number> {
   return touched;
 }
 
+function isRunning({ pid, finished, became_another }: RecordedProcess): boolean {
+  return !finished && !became_another && existsSync(`/proc/${pid}`);
+}
+
 /** A name for the block that the stream's thread is reallocating; addresses are never odd. */
 function onItsWay(stream: Stream): number {
   return 2 * stream.index + 1;
 }
 
-function nsPerTick(recorded: RecordedProcess, launch: Launch): number {
+const ends = {
+  'let go': 'it was let go',
+  exit: 'it ended',
+  exec: 'it became another program',
+  full: 'the recording had its greatest size',
+} as const;
+
+function watchedFromOutside({ attached, elapsed_ns }: RecordedProcess): string {
+  return `A process that ran already was watched for ${(elapsed_ns / 1e9).toFixed(3)} s, until ${ends[attached!]}: blocks from before are unknown, and what it spent is what it spent meanwhile, the probes included.`;
+}
+
+function whyUnseen(begins_late: boolean, { attached, forked }: RecordedProcess): string {
+  if (attached !== null)
+    return ': they were allocated before, or a thread that ended gave back what its cache held of free blocks';
+  if (forked) return ": a forked child inherits its parent's blocks";
+  return begins_late ? ': they were allocated before the recording began' : '';
+}
+
+/** A process that has run for less has no measure of its counter of its own. */
+const measurable_ns = 1e7;
+
+function nsPerTick(recorded: RecordedProcess, launch: Launch | null, clocks: Clocks | null): number {
   if (!recorded.uses_tsc) return 2 ** recorded.tick_shift;
-  if (launch.tsc > 0) return (2 ** recorded.tick_shift * launch.tsc_ns) / launch.tsc;
+  const scale = 2 ** recorded.tick_shift;
+  if (launch !== null && launch.tsc > 0) return (scale * launch.tsc_ns) / launch.tsc;
+  if (clocks !== null && recorded.elapsed_ns < measurable_ns) {
+    const ns_per_tick = (clocks.ns - recorded.start_ns) / (clocks.tsc / scale - recorded.start_ticks);
+    // Else the recording is another machine's, or from before it was started anew.
+    if (ns_per_tick > 0.05 * scale && ns_per_tick < 20 * scale) return ns_per_tick;
+  }
   return recorded.elapsed_ns / Math.max(1, recorded.elapsed_ticks);
 }
 
