@@ -81,6 +81,9 @@ const snapshot_attempts = 1000;
 const stack_frames_max = 64;
 /** Mirror of RECORD_WORDS_MAX. */
 const record_bytes_max = 80 * 8;
+const align_power_max = 31;
+/** A hundred days; what is later is no time. */
+const ticks_max = 2 ** 50;
 const known_kinds = new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15]);
 
 /** The processes that wrote into `directory`, in the order in which they began. */
@@ -110,8 +113,10 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
   if (word(0) !== version)
     throw new TraceError(folder, 'process', `layout ${word(0)}; this hakmem reads layout ${version}`);
   // What is true of every recording of this layout; else the file was damaged.
+  const numbers = Array.from({ length: 10 }, (_, index) => long(index));
   if (word(4) > 8 || word(5) !== 4096 || word(6) !== 4096 || word(7) % 8 !== 0 || word(7) > buffer_bytes_max)
     return undefined;
+  if (!numbers.every(Number.isSafeInteger) || long(4) < long(2) || long(5) < long(3)) return undefined;
   const control = readControl(readOrNothing(join(folder, 'control')));
   return {
     folder,
@@ -251,8 +256,13 @@ export class Stream {
         if (kind !== 0 || !this.stretches[0].is_buffer || left_bytes > record_bytes_max) this.lose();
         else this.stretches[0].left = this.at = this.end = 0;
       } else if (kind === record_kind.time) {
-        this.ticks = Number((BigInt(high) << 28n) | BigInt(low >>> 4)) - this.recorded.start_ticks;
-        this.first_ticks ??= this.ticks;
+        const ticks = Number((BigInt(high) << 28n) | BigInt(low >>> 4)) - this.recorded.start_ticks;
+        if (ticks > ticks_max) {
+          this.lose();
+          continue;
+        }
+        this.ticks = ticks;
+        this.first_ticks ??= ticks;
         this.at += 2;
       } else if (kind === record_kind.thread) {
         this.thread = high * 2 ** 28 + (low >>> 4);
@@ -270,7 +280,7 @@ export class Stream {
         this.at += 4 + count * 2;
       } else {
         const words_wanted = recordWords(kind);
-        if (!this.has(words_wanted)) {
+        if (!this.has(words_wanted) || (kind <= record_kind.realloc && !this.isBlock(kind))) {
           this.lose();
           continue;
         }
@@ -320,6 +330,13 @@ export class Stream {
     this.align = 0;
   }
 
+  /** Whether size and alignment are such as the recorder writes. */
+  private isBlock(kind: number): boolean {
+    const high = this.words[this.at + 3];
+    const power = high >>> 24;
+    return (high & 0xffffff) < 2 ** 15 && (kind === record_kind.aligned ? power <= align_power_max : power === 0);
+  }
+
   private readBlock(kind: number): void {
     const { words, at } = this;
     const high = words[at + 3];
@@ -339,7 +356,7 @@ export class Stream {
       if (stretch === undefined || stretch.left === 0) return false;
       const kept = (this.end - this.at) * 4;
       const wanted = Math.min(stretch.left, read_bytes);
-      const bytes = Buffer.from(new ArrayBuffer(kept + wanted));
+      const bytes = Buffer.from(new ArrayBuffer(Math.ceil((kept + wanted) / 8) * 8));
       bytes.set(this.bytes.subarray(this.at * 4, this.end * 4));
       const read = this.readStretch(stretch, bytes, kept, wanted);
       stretch.offset += read;
