@@ -12,7 +12,7 @@ import { forge } from './memory-file.ts';
 import { alk, bytehound_kind } from './small-traces.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'hakmem-test-memory-'));
-const built = new URL('../dist/traces/', import.meta.url).href;
+const built = (name: string): string => JSON.stringify(new URL(`../dist/traces/${name}.js`, import.meta.url).href);
 const mib = 2 ** 20;
 /** Two chunks of columns, the largest window of zstd, and what a piece of 16 KiB may inflate to. */
 const fixed_bytes = 2 * 37 * mib + 128 * mib + 16 * mib;
@@ -21,9 +21,9 @@ const times_input = 10;
 /** Reads the file that it is given to its end, and says how that went and what memory it took. */
 const reader = `
 import { readFileSync } from 'node:fs';
-import { importing } from '${built}importers.js';
-import { FileSource } from '${built}file.js';
-import { HakTrace } from '${built}hak.js';
+import { importing } from ${built('importers')};
+import { FileSource } from ${built('file')};
+import { HakTrace } from ${built('hak')};
 const [path, format] = process.argv.slice(1);
 let end = '';
 let events = 0;
