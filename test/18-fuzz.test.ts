@@ -291,6 +291,18 @@ describe('what was once taken in, or brought the reader down', () => {
     ['pages of 4097 bytes', 'heaptrack', 'v 10400 3\nI 1001 5\n', /line 2: found "I 1001 5"/],
     ['a tower of a hundred thousand frames of operator new', 'heaptrack', heaptrack_news(100_000), undefined],
     ['a site of which there cannot be so many', 'scenario', 'alloc A 1 site 4294967295\n', /line 1: site 4294967295/],
+    [
+      'two threads in one place, which would have a call of each byte',
+      'wl',
+      Uint8Array.of(8, 0, 9, 0, 10, 2, 11, 11, 11, 11, 1, 1),
+      /byte 0: two threads/,
+    ],
+    [
+      'a thread that goes on in the next',
+      'wl',
+      Uint8Array.of(8, 0, 9, 0, 10, 2, 11, 11, 11, 12, 1, 0, 1),
+      /byte 12: another thread begins in the middle of thread 0/,
+    ],
     ['a site below none', 'scenario', 'alloc A 1 site 5B-10\n', /line 1: found "site 5B-10"/],
     ['an alignment of nothing', 'scenario', 'alloc A 1 align 0\n', /line 1: an alignment of 0/],
     [

@@ -1,6 +1,17 @@
 /** The recorder, on programs whose calls are known, and on one that another tool counts too. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -582,6 +593,19 @@ describe('the command', () => {
     const { status, stderr, stdout, names } = recorded(['every-call'], [], join(folder, 'static'));
     expect(status).toBe(1);
     expect(stderr).toMatch(/^hakmem: .*static: statically linked: .*\n$/);
+    expect({ stdout, names }).toEqual({ stdout: '', names: [] });
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('so is a setuid one (skipped where nobody may make one)', () => {
+    const file = join(folder, 'setuid');
+    copyFileSync(program, file);
+    chownSync(file, 65534, 65534);
+    chmodSync(file, 0o4755);
+    const { status, stderr, stdout, names } = recorded(['every-call'], [], file);
+    expect(status).toBe(1);
+    expect(stderr).toBe(
+      `hakmem: ${file}: setuid or setgid: the loader ignores LD_PRELOAD, so the recorder cannot be preloaded into it\n`,
+    );
     expect({ stdout, names }).toEqual({ stdout: '', names: [] });
   });
 

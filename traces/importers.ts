@@ -44,16 +44,15 @@ const start_bytes = 4096;
 export function importing(source: ByteSource, format?: string): Importing {
   const { path } = source;
   const stream = unpacked(source);
-  const importer =
-    format === undefined
-      ? importers.find((known) => known.recognises(startOf(stream, start_bytes)))
-      : importers.find((known) => known.name === format);
+  // Once: of a packed file each look at the start unpacks it anew.
+  const start = startOf(stream, start_bytes);
+  const importer = importers.find((known) => (format === undefined ? known.recognises(start) : known.name === format));
   if (importer === undefined) {
     const names = importers.map(({ name }) => name).join(', ');
     throw new TraceError(
       path,
       'byte 0',
-      `found ${quote(startOf(stream, 16))}; wanted a .hak file, or a trace as docs/FORMATS.md has it: ${names}`,
+      `found ${quote(start.subarray(0, 16))}; wanted a .hak file, or a trace as docs/FORMATS.md has it: ${names}`,
     );
   }
   return importer.import(stream);

@@ -42,6 +42,8 @@ const notes = [
 /** Of all threads' buffers together: each has its part of the file to itself. */
 const buffers_bytes = 2 ** 24;
 const [buffer_bytes_min, buffer_bytes_max] = [64, 2 ** 16];
+/** Each has a buffer and a place in every round. */
+const threads_max = 2 ** 17;
 /** Between two looks at whether a chunk is full. */
 const turns = 4096;
 const page_bytes = 4096;
@@ -71,7 +73,7 @@ export const wl: Importer = {
   },
 };
 
-/** Reads from a place in the file on. */
+/** Reads from a place in the file up to another. */
 class Cursor {
   readonly what: string;
   private readonly source: ByteSource;
@@ -80,10 +82,12 @@ class Cursor {
   private start: number;
   private at = 0;
   private filled = 0;
+  private readonly end: number;
 
-  constructor(source: ByteSource, start: number, buffer_bytes: number, what: string) {
+  constructor(source: ByteSource, start: number, end: number, buffer_bytes: number, what: string) {
     this.source = source;
     this.start = start;
+    this.end = end;
     this.buffer = new Uint8Array(buffer_bytes);
     this.what = what;
   }
@@ -123,8 +127,11 @@ class Cursor {
 
   private fill(): void {
     this.start += this.at;
-    const left = Math.min(this.buffer.length, this.source.length - this.start);
-    if (left <= 0) throw this.error(this.source.length, `the file ends in the middle of ${this.what}`);
+    const left = Math.min(this.buffer.length, this.end - this.start);
+    if (left <= 0) {
+      const ends = this.end === this.source.length ? 'the file ends' : 'another thread begins';
+      throw this.error(this.end, `${ends} in the middle of ${this.what}`);
+    }
     this.buffer.set(this.source.read(this.start, left));
     this.at = 0;
     this.filled = left;
@@ -139,7 +146,7 @@ interface Header {
 }
 
 function headerOf(source: ByteSource): Header {
-  const cursor = new Cursor(source, 0, buffer_bytes_max, 'its header');
+  const cursor = new Cursor(source, 0, source.length, buffer_bytes_max, 'its header');
   const starts: number[] = [];
   let [pointers, syncs, threads] = [0, 0, 0];
   for (;;) {
@@ -149,13 +156,22 @@ function headerOf(source: ByteSource): Header {
     if (code === wl_code.alloc_ptrs) pointers = cursor.number();
     // Each has its place in the file, twice: more would only be asked for by a file that is broken.
     else if (code === wl_code.alloc_syncs) syncs = cursor.upTo(source.length, 'a number of syncs');
-    else if (code === wl_code.n_threads) threads = cursor.upTo(source.length, 'a number of threads');
+    else if (code === wl_code.n_threads) threads = cursor.upTo(threads_max, 'a number of threads');
     else if (code === wl_code.start_thread) starts.push(cursor.upTo(source.length - 1, 'a thread that begins at byte'));
     else if (code !== wl_code.nop) throw cursor.error(start, `found code ${code}; wanted 1, or 8 to 11, of a header`);
   }
   if (starts.length !== threads)
     throw cursor.error(0, `found the starts of ${starts.length} threads; wanted ${threads}, as the header says`);
   return { pointers, syncs, starts };
+}
+
+/** A thread ends where the next one begins at the latest: so a file has no more calls than bytes, whatever it claims. */
+function endsOf(source: ByteSource, starts: readonly number[]): Map<number, number> {
+  const sorted = [...starts].sort((a, b) => a - b);
+  const ends = new Map(sorted.map((start, at) => [start, sorted[at + 1] ?? source.length]));
+  if (ends.size < starts.length)
+    throw new TraceError(source.path, 'byte 0', 'two threads that begin at the same place');
+  return ends;
 }
 
 interface Thread {
@@ -187,10 +203,11 @@ class Rows {
     this.header = headerOf(source);
     const { starts, syncs } = this.header;
     this.signalled = new Uint8Array(syncs + 1);
+    const ends = endsOf(source, starts);
     const part = Math.floor(buffers_bytes / Math.max(1, starts.length));
     const buffer_bytes = Math.max(buffer_bytes_min, Math.min(buffer_bytes_max, part));
     this.running = starts.map((start, number) => ({
-      cursor: new Cursor(source, start, buffer_bytes, `thread ${number}`),
+      cursor: new Cursor(source, start, ends.get(start)!, buffer_bytes, `thread ${number}`),
       number,
       runs: true,
       sync_at: 0,

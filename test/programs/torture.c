@@ -272,7 +272,7 @@ static void *until_cancelled(void *argument) {
 }
 
 static void cancels(void) {
-  for (int round = 0; round < 10; round += 1) {
+  for (int round = 0; round < 5; round += 1) {
     for (int at = 0; at < 16; at += 1) pthread_create(&ids[at], NULL, until_cancelled, (void *)(uintptr_t)at);
     usleep(500 * (round % 4));
     for (int at = 0; at < 16; at += 1) pthread_cancel(ids[at]);
