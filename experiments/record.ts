@@ -178,7 +178,7 @@ class RawFolder {
 
 function emptyFolder(path: string): string {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (!existsSync(path)) mkdirSync(path, { mode: 0o700 });
     if (readdirSync(path).length === 0) return resolve(path);
   } catch (error) {
     throw new UsageError(`${path}: cannot hold the raw recording: ${(error as Error).message}`);

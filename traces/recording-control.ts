@@ -55,25 +55,35 @@ export function readControl(bytes: Buffer): RecordedControl | undefined {
   };
 }
 
-/** The segments that are whole, oldest first; none where there is no ring. */
-export function readSegments(folder: string, buffer_bytes: number): Segment[] {
+/** The segments that are whole, oldest first, and the bytes of those that should be there and are not. */
+export function readRing(
+  folder: string,
+  buffer_bytes: number,
+  control: RecordedControl | undefined,
+): { readonly segments: readonly Segment[]; readonly missing_bytes: number } {
+  const segment_bytes = segment_header_bytes + buffer_bytes;
+  const wanted = Math.min(control?.segments ?? 0, Math.floor((control?.keep_bytes ?? 0) / segment_bytes));
   let descriptor: number;
   try {
     descriptor = openSync(join(folder, 'ring'), 'r');
   } catch {
-    return [];
+    return { segments: [], missing_bytes: wanted * segment_bytes };
   }
   const segments: Segment[] = [];
+  let places = 0;
   const header = Buffer.alloc(segment_header_bytes);
-  for (let at = 0; readSync(descriptor, header, 0, header.length, at) === header.length; ) {
+  for (let at = 0; readSync(descriptor, header, 0, header.length, at) === header.length; at += segment_bytes) {
+    places += 1;
     const [number, stream, bytes] = [
       Number(header.readBigUInt64LE(0)),
       header.readUInt32LE(8),
       header.readUInt32LE(12),
     ];
     if (number > 0 && bytes <= buffer_bytes) segments.push({ number, stream, offset: at + header.length, bytes });
-    at += header.length + buffer_bytes;
   }
   closeSync(descriptor);
-  return segments.sort((a, b) => a.number - b.number);
+  return {
+    segments: segments.sort((a, b) => a.number - b.number),
+    missing_bytes: Math.max(0, wanted - places) * segment_bytes,
+  };
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import {
   type RecordedControl,
   readControl,
-  readSegments,
+  readRing,
   type Segment,
   segment_header_bytes,
 } from './recording-control.ts';
@@ -226,7 +226,9 @@ export class Stream {
       if (flush_is_whole) buffer_bytes = 0;
     }
     if (buffer_bytes > 0) this.stretches.push({ source: buffer, offset: 0, left: buffer_bytes, is_buffer: true });
-    if (file_bytes < data_offset) this.missing_bytes += data_offset - Math.max(file_bytes, buffer_offset);
+    // Records follow one another without a gap: where zeros stand before the cut, none was behind it.
+    if (buffer_bytes > buffer.length - record_bytes_max)
+      this.missing_bytes += Math.max(0, data_offset - Math.max(file_bytes, buffer_offset));
   }
 
   advance(): boolean {
@@ -394,13 +396,16 @@ export class MergedStreams {
   /** What came before is not known of all threads, for the oldest segments were overwritten; 0 where it is. */
   readonly begin_ticks: number;
   private readonly recorded: RecordedProcess;
+  private readonly ring_missing_bytes: number;
   private readonly streams: readonly Stream[];
   /** A binary heap, the next event on top. */
   private readonly heap: Stream[] = [];
 
   constructor(recorded: RecordedProcess) {
     this.recorded = recorded;
-    const segments = readSegments(recorded.folder, recorded.data_offset - recorded.buffer_offset);
+    const { folder, data_offset, buffer_offset, control } = recorded;
+    const { segments, missing_bytes } = readRing(folder, data_offset - buffer_offset, control);
+    this.ring_missing_bytes = missing_bytes;
     this.streams = readdirSync(recorded.folder)
       .filter((name) => /^stream\.\d+$/.test(name))
       .map((name) => new Stream(join(recorded.folder, name), Number(name.slice(7)), recorded, this.stacks, segments));
@@ -423,10 +428,9 @@ export class MergedStreams {
     return true;
   }
 
-  /** Streams of which something is missing, and how many bytes at least. */
-  get damage(): { readonly streams: number; readonly bytes: number } {
-    const damaged = this.streams.filter(({ missing_bytes }) => missing_bytes > 0);
-    return { streams: damaged.length, bytes: damaged.reduce((sum, { missing_bytes }) => sum + missing_bytes, 0) };
+  /** Bytes of records that should be there and are not, or are none. */
+  get missing_bytes(): number {
+    return this.streams.reduce((sum, { missing_bytes }) => sum + missing_bytes, this.ring_missing_bytes);
   }
 
   /** Files of streams that are not there, or have no header. */

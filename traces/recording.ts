@@ -75,7 +75,7 @@ export class Recording {
   private readonly early = new Map<number, Early>();
   private readonly early_moves = new Map<Stream, Early>();
   private dropped = 0;
-  private damage: MergedStreams['damage'] = { streams: 0, bytes: 0 };
+  private missing_bytes = 0;
   private lost_streams = 0;
   private begin_ns = 0;
   /** Pairs of events of two threads whose clocks were read in the wrong order. */
@@ -133,7 +133,7 @@ export class Recording {
       streams.pop();
       yield* builder.drain();
     }
-    this.damage = streams.damage;
+    this.missing_bytes = streams.missing_bytes;
     this.lost_streams = streams.lost_streams;
     for (const { is_free } of this.early.values()) if (is_free) this.dropped += 1;
     yield* builder.finish();
@@ -310,8 +310,8 @@ export class Recording {
       recorded.control?.signal_is_lost === true &&
         `The program uses signal ${recorded.control.signal} itself or ignores it: it did not switch the recording.`,
       missing > 0 && `${missing} frees were missing and inserted before their address was given out again.`,
-      this.damage.bytes > 0 &&
-        `At least ${this.damage.bytes} bytes of records are missing or damaged in ${this.damage.streams} streams: their files were cut off or overwritten.`,
+      this.missing_bytes > 0 &&
+        `About ${this.missing_bytes} bytes of records cannot be read: files of the recording were cut off or overwritten.`,
       this.lost_streams > 0 &&
         `${this.lost_streams} files of streams are missing or have no header: what their threads did is not there.`,
       recorded.control_is_damaged &&
