@@ -50,6 +50,10 @@ export interface RecordedProcess {
   readonly stop_errno: number;
   readonly exit_status: number;
   readonly min_size_bytes: number;
+  /** 0: everything was recorded. */
+  readonly sample_mean_bytes: number;
+  readonly sample_seed: number;
+  readonly sample_whole_bytes: number;
   readonly lost_events: number;
   readonly start_ticks: number;
   readonly elapsed_ticks: number;
@@ -69,7 +73,7 @@ export interface RecordedProcess {
 
 const process_magic = 'HAKPROC1';
 const stream_magic = 'HAKSTRM1';
-const process_file_bytes = 144;
+const process_file_bytes = 176;
 const buffer_bytes_max = 2 ** 20;
 const version = 1;
 /** Mirror of `enum attached`. */
@@ -143,8 +147,11 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
     sys_ns: long(7),
     faults: long(8),
     resident_peak_bytes: long(9),
-    attached: bytes.length < process_file_bytes + 8 ? null : (attached_ends[long(10)] ?? null),
+    attached: attached_ends[long(13)] ?? null,
     start_ns: long(3),
+    sample_mean_bytes: long(10),
+    sample_seed: long(11),
+    sample_whole_bytes: long(12),
     parent: word(2),
     control,
     control_is_damaged: control === undefined && existsSync(join(folder, 'control')),
