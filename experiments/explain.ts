@@ -2,11 +2,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { nativeTrouble, replay as replayCounted, replayReal } from '../native/index.ts';
 import { describeConfig, type LogEntry, type Setup } from '../sim/index.ts';
-import { open, type Trace } from '../traces/index.ts';
+import type { Trace } from '../traces/index.ts';
 import { chainOf, titleOf } from './chain.ts';
 import { exit_codes, print, printJson, say, UsageError } from './command.ts';
 import { withHakFile } from './crosscheck.ts';
 import { storyLines, storyOf } from './learning-story.ts';
+import { openTrace } from './open-trace.ts';
 import { policyId, uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, type SetupOptions } from './setup.ts';
 
@@ -31,7 +32,7 @@ export function addExplain(program: Command): void {
 }
 
 async function explain(path: string, event: number, options: Options): Promise<void> {
-  const trace = open(path);
+  const trace = openTrace(path);
   const { events } = trace.statistics;
   if (event >= events)
     throw new UsageError(`${path}: event ${event}: the trace has ${events} events, 0 to ${events - 1}`);

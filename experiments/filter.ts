@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { filtered, type Wanted } from '../traces/filtered.ts';
 import { open, type Trace, writeLongHak } from '../traces/index.ts';
+import { withoutCounts } from '../traces/sample-estimate.ts';
 import { SampledTrace } from '../traces/sampled.ts';
 import { Progress, parseBytes, print, printJson, timeOption, UsageError, wholeNumber } from './command.ts';
 import { columnsOf, reported, someOf } from './import.ts';
@@ -59,7 +60,7 @@ async function filter(path: string, options: Options): Promise<void> {
   const progress = new Progress(`filtering ${path}`, options.progress === true);
   const chunks = someOf(path, trace.chunks(), 'no event that is wanted; wanted one at least');
   const origin = {
-    ...whole.origin,
+    ...withoutCounts(whole.origin),
     // What the program spent was for all it did.
     process: null,
     notes: [...whole.origin.notes, `Filtered: ${said(options)}.`],

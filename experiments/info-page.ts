@@ -6,6 +6,7 @@ import type { Contents } from './info.ts';
 import { type Html, html, Html as Markup } from './report/html.ts';
 import { figure, font, ink, Plot } from './report/plot.ts';
 import { style } from './report/style.ts';
+import { sample_head, sampleRows } from './sample-table.ts';
 import { formatBytes } from './sizes.ts';
 import { count } from './words.ts';
 
@@ -23,7 +24,7 @@ const shared = {
 };
 
 export function infoPage(contents: Contents): string {
-  const { trace, sha256, statistics, profile, course, large, top } = contents;
+  const { trace, sha256, statistics, profile, course, large, sample, top } = contents;
   const title = basename(trace.path);
   const policy = `default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'`;
   return html`<!doctype html>
@@ -39,6 +40,7 @@ export function infoPage(contents: Contents): string {
 <section><h2>Sizes and lifetimes</h2><div class="figures">
 <figure>${histogramFigure('sizes', 'sizes of allocations and reallocs', statistics.size_histogram, formatBytes)}<figcaption>Sizes of allocations and reallocs</figcaption></figure>
 <figure>${histogramFigure('lifetimes', 'lifetimes of freed blocks, in events', profile.lifetimeHistogram(), count)}<figcaption>Lifetimes of freed blocks, in events</figcaption></figure></div></section>
+${sample === null ? null : html`<section><h2>All blocks, estimated from the sample and counted</h2>${tableOf('All blocks', sample_head, sampleRows(sample))}</section>`}
 ${large.sizeClasses().length > 0 ? largeBlocks(contents) : null}
 ${trace.origin.has_sites ? sites(contents) : null}
 ${trace.origin.notes.length > 0 ? notes(trace) : null}

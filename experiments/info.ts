@@ -14,8 +14,10 @@ import {
   writeAtomically,
 } from '../traces/index.ts';
 import { type LargeBlock, LargeBlocks, type LargeClass } from '../traces/large-blocks.ts';
+import { SampleEstimate } from '../traces/sample-estimate.ts';
 import { formatBytes, Progress, print, printJson, wholeNumber } from './command.ts';
 import { reported } from './import.ts';
+import { sample_head, sampleRows } from './sample-table.ts';
 import { count, percent, printable, rightAligned } from './words.ts';
 
 export function addInfo(program: Command): void {
@@ -44,6 +46,8 @@ export interface Contents {
   readonly profile: Profile;
   readonly course: Course;
   readonly large: LargeBlocks;
+  /** Null where the trace is no sample of the recorder's. */
+  readonly sample: SampleEstimate | null;
   readonly top: number;
 }
 
@@ -61,17 +65,19 @@ async function info(path: string, options: Options): Promise<void> {
   const profile = new Profile(origin.sites.length);
   const course = new Course(trace.statistics.events, points_max);
   const large = new LargeBlocks(options.top);
+  const sample = origin.sampling === undefined ? null : new SampleEstimate(origin.sampling);
   const progress = new Progress(`reading ${path}`, options.progress === true);
   for await (const chunk of interruptible(reported(trace.chunks(), progress, trace.statistics.events))) {
     tally.add(chunk);
     profile.add(chunk);
     course.add(chunk);
     large.add(chunk);
+    sample?.add(chunk);
   }
   progress.finish();
   const statistics = tally.statistics();
   if (trace instanceof HakTrace) trace.verify(statistics);
-  const contents = { trace, sha256: sha256OfFile(path), statistics, profile, course, large, top: options.top };
+  const contents = { trace, sha256: sha256OfFile(path), statistics, profile, course, large, sample, top: options.top };
   if (options.html !== undefined) await writePage(options.html, contents);
   if (options.json) printJson(document(contents));
   else print(...report(contents));
@@ -84,7 +90,7 @@ async function writePage(path: string, contents: Contents): Promise<void> {
   writeAtomically(path, (sink) => sink.append(page));
 }
 
-function document({ trace, sha256, statistics, profile, course, large, top }: Contents): unknown {
+function document({ trace, sha256, statistics, profile, course, large, sample, top }: Contents): unknown {
   const { path, origin } = trace;
   const { size_histogram, large_blocks, large_blocks_touched, ...counts } = statistics;
   return {
@@ -115,6 +121,7 @@ function document({ trace, sha256, statistics, profile, course, large, top }: Co
           .slice(0, top)
           .map((use) => ({ ...use, ...origin.sites[use.site] }))
       : [],
+    sampling: origin.sampling === undefined ? null : { ...origin.sampling, classes: sample?.classesBesideCounts() },
     process: origin.process,
     source: origin.source,
     format: origin.format,
@@ -125,7 +132,7 @@ function document({ trace, sha256, statistics, profile, course, large, top }: Co
   };
 }
 
-function report({ trace, sha256, statistics, profile, course, large, top }: Contents): string[] {
+function report({ trace, sha256, statistics, profile, course, large, sample, top }: Contents): string[] {
   const { path, origin } = trace;
   const { process: spent } = origin;
   const touched =
@@ -166,6 +173,12 @@ function report({ trace, sha256, statistics, profile, course, large, top }: Cont
     'lifetimes in events',
     ...bars(profile.lifetimeHistogram(), String),
   ];
+  if (sample !== null)
+    lines.push(
+      '',
+      'all blocks, estimated from the sample and counted',
+      ...rightAligned([sample_head, ...sampleRows(sample)]),
+    );
   lines.push('', 'live bytes over the trace, the most of each stretch', ...liveBars(course));
   const classes = large.sizeClasses();
   if (classes.length > 0) lines.push('', 'blocks of 64 KiB and more', ...classTable(classes));

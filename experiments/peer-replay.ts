@@ -7,11 +7,13 @@ import { PeerReplay, type PeerResult } from '../sim/peers/replay.ts';
 import { Costs } from '../sim/time/costs.ts';
 import { PeerWork } from '../sim/time/work.ts';
 import { type HakTrace, interruptible, open, sha256OfFile, type Trace } from '../traces/index.ts';
+import { sampleNote } from '../traces/sample-estimate.ts';
 import { describePrices, pricesInWords } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, parseBytes, print, printJson, say, UsageError } from './command.ts';
 import { asHakFile, type CheckLevel } from './crosscheck.ts';
 import { reported } from './import.ts';
+import { openTrace } from './open-trace.ts';
 import { callPairs, compared, type PeerCheck } from './peers/held.ts';
 import { type ConfiguredPeer, type Held, type PeerPlace, type PeerPolicy, peer_policies } from './peers/policies.ts';
 import { type Chosen, choose, type SetupOptions } from './setup.ts';
@@ -35,7 +37,7 @@ export async function replayPeerCommand(path: string, policy: PeerPolicy, option
   if (options.check === 'decisions')
     throw new UsageError(`--check decisions: of ${policy.name} there are none, kernel and time`);
   const peer = policy.configured(settingsOf(policy, options.set));
-  const trace = open(path);
+  const trace = openTrace(path);
   const chosen = await choose(trace, { ...options, policy: 'hakmem', set: [] });
   if (options.check === 'time') wantOwnPrices(chosen.prices);
   const { profile, touch } = chosen.setup;
@@ -169,7 +171,12 @@ function document(
 ): unknown {
   const { held } = check;
   return {
-    trace: { path: trace.path, sha256: sha256OfFile(trace.path), events: trace.statistics.events },
+    trace: {
+      path: trace.path,
+      sha256: sha256OfFile(trace.path),
+      events: trace.statistics.events,
+      sample: sampleNote(trace.origin),
+    },
     config: { setting },
     mode: null,
     policy: policy.name,

@@ -33,6 +33,8 @@ interface RecordOptions {
   readonly output?: string;
   readonly stacks: number;
   readonly minSize: number;
+  readonly sample?: number;
+  readonly seed: number;
   readonly touch?: boolean;
   readonly after?: number;
   readonly for?: number;
@@ -71,6 +73,11 @@ export function addRecord(program: Command): void {
     .option('-o, --output <file>', 'trace of the program; its children go to FILE.PID.hak (default: PROGRAM-PID.hak)')
     .option('--stacks <n>', 'frames that make up a call site', wholeNumber(1, most_frames), 1)
     .option('--min-size <size>', 'keep only blocks of at least this many bytes', sizeOption, 0)
+    .addOption(
+      new Option('--sample <size>', 'of blocks below 64 KiB keep one for so many bytes on average; count all exactly')
+        .argParser(sampleMean)
+        .conflicts('minSize'),
+    )
     .option('--touch', "count the touched pages of blocks of 512 KiB and more (pins glibc's mmap threshold)")
     .option('--after <time>', 'record from this long after the start on, such as 500ms or 2s', timeOption)
     .option('--for <time>', 'record no longer than this', timeOption)
@@ -87,7 +94,19 @@ export function addRecord(program: Command): void {
       new Option(
         '--from-raw <folder>',
         'write the traces of a raw recording, whether its programs still run or not',
-      ).conflicts(['stacks', 'minSize', 'touch', 'after', 'for', 'signal', 'startOff', 'maxSize', 'keep', 'raw']),
+      ).conflicts([
+        'stacks',
+        'minSize',
+        'sample',
+        'touch',
+        'after',
+        'for',
+        'signal',
+        'startOff',
+        'maxSize',
+        'keep',
+        'raw',
+      ]),
     )
     .addOption(
       new Option('--pid <pid>', 'watch a process that runs already: needs root, slows each call by microseconds')
@@ -96,7 +115,7 @@ export function addRecord(program: Command): void {
     )
     .option('--json', "list the written traces on stdout; the program's own stdout then goes to stderr")
     .option('--progress', 'say what was written even where stderr is no terminal')
-    .option('--seed <n>', 'taken by every command; nothing here is random', wholeNumber(0))
+    .option('--seed <n>', 'of --sample: the same in a thread, the same sample', wholeNumber(0), 1)
     .passThroughOptions()
     .addHelpText(
       'after',
@@ -131,6 +150,12 @@ function signalOption(text: string): string {
   if (!/^(SIG)?(USR[12]|RTMIN(\+([12]?\d|30))?)$/.test(text))
     throw new InvalidArgumentError(`"${text}" is not SIGUSR1, SIGUSR2 or SIGRTMIN to SIGRTMIN+30.`);
   return text;
+}
+
+function sampleMean(text: string): number {
+  const bytes = sizeOption(text);
+  if (bytes < 1 || bytes > 2 ** 40) throw new InvalidArgumentError(`"${text}" is not from 1 byte to 1TiB.`);
+  return bytes;
 }
 
 function rawSize(text: string): number {
@@ -291,6 +316,8 @@ async function launchProgram(
         HAKMEM_RECORD_CLOCK: hasSteadyTsc() ? 'tsc' : 'monotonic',
         HAKMEM_RECORD_STACKS: String(options.stacks),
         HAKMEM_RECORD_MIN_SIZE: String(options.minSize),
+        HAKMEM_RECORD_SAMPLE: String(options.sample ?? ''),
+        HAKMEM_RECORD_SEED: String(options.seed),
         HAKMEM_RECORD_TOUCH: options.touch ? '1' : '0',
         HAKMEM_RECORD_AFTER: timeText(options.after),
         HAKMEM_RECORD_FOR: timeText(options.for),

@@ -3,12 +3,14 @@ import { type Command, Option } from 'commander';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { fingerprint } from '../native/spec-to-c.ts';
 import { describeConfig, learns, learnsSites, params, type Regret, type Result, type Setup } from '../sim/index.ts';
-import { open, sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
+import { sha256OfFile, type Trace, writeAtomically } from '../traces/index.ts';
+import { sampleNote } from '../traces/sample-estimate.ts';
 import { describePrices, pricesInWords } from './calibrate/price-file.ts';
 import { paint } from './color.ts';
 import { exit_codes, formatBytes, Progress, print, printJson, say, UsageError } from './command.ts';
 import { type Check, type Checked, type CheckLevel, check_levels, crossCheck, failing } from './crosscheck.ts';
 import { learningData } from './learned-run.ts';
+import { openTrace } from './open-trace.ts';
 import { peerPolicy, replayPeerCommand } from './peer-replay.ts';
 import { policyId } from './policy/module.ts';
 import { regretLines, regretOfRun } from './regret.ts';
@@ -64,7 +66,7 @@ async function replayCommand(path: string, options: Options): Promise<void> {
     await replayPeerCommand(path, peer, options);
     return;
   }
-  const trace = open(path);
+  const trace = openTrace(path);
   const chosen = await choose(trace, options);
   if (options.check === 'time') wantOwnPrices(chosen.prices);
   if (options.holdKhugepaged === true && holdKhugepaged() === null)
@@ -138,7 +140,12 @@ function document(
   const { setup, prices, profile, mode } = chosen;
   const { silent, ...check } = checked.check;
   return {
-    trace: { path: trace.path, sha256: sha256OfFile(trace.path), events: trace.statistics.events },
+    trace: {
+      path: trace.path,
+      sha256: sha256OfFile(trace.path),
+      events: trace.statistics.events,
+      sample: sampleNote(trace.origin),
+    },
     config: describeConfig(setup.config),
     mode,
     policy: policyId(chosen.policy),

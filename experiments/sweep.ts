@@ -6,8 +6,9 @@ import { type Command, Option } from 'commander';
 import { nativeTrouble } from '../native/index.ts';
 import { holdKhugepaged } from '../native/khugepaged.ts';
 import { type Config, configOf, type Mode, type ParamName, param_names } from '../sim/index.ts';
-import { open } from '../traces/index.ts';
+import type { Trace } from '../traces/index.ts';
 import { exit_codes, Progress, print, printJson, say, UsageError, wholeNumber } from './command.ts';
+import { openTrace } from './open-trace.ts';
 import { type LoadedPolicy, uncheckable } from './policy/module.ts';
 import { addSetupOptions, type Chosen, choose, refuseUnasked, type SetupOptions } from './setup.ts';
 import { type Axis, axisOf, parseAxis, readValue } from './sweep/axes.ts';
@@ -146,9 +147,9 @@ async function gather(
     const at = text.indexOf('=');
     set[text.slice(0, at) as ParamName] = readValue(text.slice(0, at), text.slice(at + 1));
   }
-  const chosen: { trace: ReturnType<typeof open>; chosen: Chosen }[] = [];
+  const chosen: { trace: Trace; chosen: Chosen }[] = [];
   for (const path of new Set(paths)) {
-    const trace = open(path);
+    const trace = openTrace(path);
     chosen.push({ trace, chosen: await choose(trace, { ...options, set: [] }) });
   }
   const [{ mode, setup, prices, policy }] = chosen.map((each) => each.chosen);

@@ -19,6 +19,7 @@ import {
   wholeNumber,
 } from './command.ts';
 import { asHakFile, type CheckLevel, check_levels } from './crosscheck.ts';
+import { openTrace } from './open-trace.ts';
 import { peerPolicy } from './peer-replay.ts';
 import { uncheckable } from './policy/module.ts';
 import { addSetupOptions, choose, refuseUnasked, type SetupOptions } from './setup.ts';
@@ -275,7 +276,7 @@ function objectiveOf({ rss_max_bytes, slowdown_max_percent, memory_more_percent 
 }
 
 function openAll(paths: readonly string[]): Trace[] {
-  return paths.map((path) => open(path));
+  return paths.map(openTrace);
 }
 
 function refuseTwice(axes: readonly Axis[], set: readonly string[]): void {

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,8 +25,11 @@
 #include <unistd.h>
 #include <unwind.h>
 
+#include "recorder/block_set.h"
 #include "recorder/control.h"
+#include "recorder/lock.h"
 #include "recorder/raw.h"
+#include "recorder/sample.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -74,11 +76,18 @@ struct thread_state {
   /* Set by operator new for the malloc beneath it: who really called, and for how much. */
   uintptr_t new_site;
   size_t new_size;
+  /* With --sample; without a stream there are no counts, and no bytes are left. */
+  struct sample_counts *counts;
+  size_t bytes_to_sample;
+  uint64_t chance;
 };
 static __thread struct thread_state self __attribute__((tls_model("initial-exec")));
 
-/** PLAIN takes the quick path: every block counts, none is looked at closer, and the processor's counter is the clock. */
-enum recording { RECORDING_OFF, RECORDING_PAUSED, RECORDING_PLAIN, RECORDING_FILTERED };
+/**
+ * PLAIN takes the quick path: every block counts, none is looked at closer, and the processor's counter is the clock. SAMPLED
+ * has one for the blocks that it leaves out.
+ */
+enum recording { RECORDING_OFF, RECORDING_PAUSED, RECORDING_PLAIN, RECORDING_FILTERED, RECORDING_SAMPLED };
 
 /** What a fork must forget: this page reads as zeros in the child, whichever way it was forked. */
 struct guard {
@@ -97,7 +106,8 @@ static struct {
   size_t small_below; /* sizes below it go into KIND_SMALL records */
   unsigned stacks;
   bool touch, tsc;
-  enum recording switched_on; /* PLAIN or FILTERED */
+  uint64_t sample_bytes, sample_seed;
+  enum recording switched_on; /* PLAIN, FILTERED or SAMPLED */
 } options;
 
 static struct {
@@ -116,12 +126,8 @@ static struct {
 static pthread_key_t thread_end_key;
 static bool has_thread_end_key;
 
-/** Live blocks of LARGE_BYTES and more whose pages began untouched, with --touch; open addressing, 0 is empty. */
-static struct {
-  uint32_t lock;
-  size_t slots, used;
-  uintptr_t *blocks;
-} large;
+/** Live blocks of LARGE_BYTES and more whose pages began untouched, with --touch. */
+static struct block_set large;
 
 static bool begin_recording(void);
 static bool make_room(void);
@@ -198,11 +204,6 @@ void recorder_switch(bool on) {
   /* Nothing is switched in a forked child that has not begun. */
   __atomic_compare_exchange_n(&guard->recording, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
-
-static void lock(uint32_t *word) {
-  while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) != 0) sched_yield();
-}
-static void unlock(uint32_t *word) { __atomic_store_n(word, 0, __ATOMIC_RELEASE); }
 
 /** A thread that longjmps out of a signal handler leaves its mark behind: then the frame is deeper than we are now. */
 static __attribute__((noinline)) bool is_really_busy(uintptr_t frame) {
@@ -337,27 +338,6 @@ static uint64_t resident_pages(const void *block) {
   return pages;
 }
 
-/** Where `block` is, or the empty slot where it would be. */
-static size_t large_slot(uintptr_t block) {
-  size_t slot = (block >> 12) * 0x9e3779b97f4a7c15u % large.slots;
-  while (large.blocks[slot] != 0 && large.blocks[slot] != block) slot = (slot + 1) % large.slots;
-  return slot;
-}
-
-static bool large_grow(void) {
-  const size_t slots = large.slots == 0 ? 4096 : large.slots * 2;
-  uintptr_t *blocks = mmap(NULL, slots * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (blocks == MAP_FAILED) return false;
-  uintptr_t *old_blocks = large.blocks;
-  const size_t old_slots = large.slots;
-  large.blocks = blocks;
-  large.slots = slots;
-  for (size_t slot = 0; slot < old_slots; slot += 1)
-    if (old_blocks[slot] != 0) large.blocks[large_slot(old_blocks[slot])] = old_blocks[slot];
-  if (old_blocks != NULL) munmap(old_blocks, old_slots * sizeof *old_blocks);
-  return true;
-}
-
 /**
  * A block that glibc cut from its heap, not from a new mapping, holds pages that somebody touched before. Beyond the
  * first `kept_bytes`, which a realloc has copied, its content is undefined or zero, so those pages can be given back.
@@ -372,33 +352,8 @@ static __attribute__((noinline)) void large_add(const void *block, size_t kept_b
   if (usable_bytes(block) < LARGE_BYTES) return;
   const int saved_errno = errno;
   if ((chunk_word(block) & CHUNK_IS_MMAPPED) == 0) empty_pages(block, kept_bytes);
-  lock(&large.lock);
-  if (large.used * 2 < large.slots || large_grow()) {
-    const size_t slot = large_slot((uintptr_t)block);
-    large.used += large.blocks[slot] == 0;
-    large.blocks[slot] = (uintptr_t)block;
-  }
-  unlock(&large.lock);
+  block_set_add(&large, block);
   errno = saved_errno;
-}
-
-/** False where the block was not there. */
-static bool large_remove(const void *block) {
-  lock(&large.lock);
-  const size_t hole = large.slots == 0 ? 0 : large_slot((uintptr_t)block);
-  const bool found = large.slots != 0 && large.blocks[hole] != 0;
-  if (found) {
-    large.used -= 1;
-    large.blocks[hole] = 0;
-    /* Those behind the hole that belong before it move up, so that searches need no markers. */
-    for (size_t at = (hole + 1) % large.slots; large.blocks[at] != 0; at = (at + 1) % large.slots) {
-      const uintptr_t moved = large.blocks[at];
-      large.blocks[at] = 0;
-      large.blocks[large_slot(moved)] = moved;
-    }
-  }
-  unlock(&large.lock);
-  return found;
 }
 
 static void put_touched(const void *block) {
@@ -412,7 +367,7 @@ static void put_touched(const void *block) {
 static __attribute__((noinline)) void large_leaves(const void *block) {
   if (usable_bytes(block) < LARGE_BYTES) return;
   const int saved_errno = errno;
-  if (large_remove(block)) put_touched(block);
+  if (block_set_remove(&large, block)) put_touched(block);
   errno = saved_errno;
 }
 
@@ -427,6 +382,26 @@ static always_inline bool watches_touched(void) { return options.touch && guard-
 
 static always_inline bool is_wanted(const void *block) {
   return likely(options.min_size == 0) || usable_bytes(block) >= options.min_size;
+}
+
+/** Whether a block that leaves was recorded; with --sample it is forgotten. */
+static bool was_recorded(const void *block) {
+  return options.sample_bytes != 0 ? sample_remove(block) : is_wanted(block);
+}
+
+/** Whether a block that was just allocated is to be recorded, which --sample leaves to chance. The caller has entered. */
+static bool is_drawn(const void *block, size_t size) {
+  if (options.sample_bytes == 0) return true;
+  sample_count_allocation(self.counts, size);
+  const size_t bytes = size | (size == 0);
+  if (size < SAMPLE_WHOLE_BYTES) {
+    if (bytes < self.bytes_to_sample) {
+      self.bytes_to_sample -= bytes;
+      return false;
+    }
+    self.bytes_to_sample = sample_gap(&self.chance);
+  }
+  return sample_add(block);
 }
 
 /** The caller has entered. */
@@ -444,7 +419,7 @@ static void put_allocation(enum kind kind, const void *block, size_t kept_bytes,
                            uintptr_t site) {
   if (options.touch) large_add(block, kept_bytes);
   if (!enter()) return;
-  put_block(kind, block, size, align_power, site);
+  if (is_drawn(block, size)) put_block(kind, block, size, align_power, site);
   leave();
 }
 
@@ -471,6 +446,23 @@ static always_inline bool put_quickly(enum kind kind, const void *block, bool is
   return is_usual;
 }
 
+/** An allocation that a sample leaves out, in a thread that has a stream. False, and nothing done, for any other. */
+static always_inline bool left_out_quickly(const void *block, size_t size) {
+  if (unlikely(guard->recording != RECORDING_SAMPLED)) return false;
+  /* operator new asks for one byte where none was asked of it. */
+  if (unlikely(size >= self.bytes_to_sample || size >= SAMPLE_WHOLE_BYTES || size <= 1 || block == NULL)) return false;
+  self.bytes_to_sample -= size;
+  sample_count_allocation(self.counts, size);
+  return true;
+}
+
+/** A block that the sample left out, as nearly all are. */
+static always_inline bool freed_quickly(const void *block) {
+  if (unlikely(guard->recording != RECORDING_SAMPLED || self.counts == NULL || sample_may_have(block))) return false;
+  sample_count_end(self.counts, usable_bytes(block));
+  return true;
+}
+
 #define CALLER() ((uintptr_t)__builtin_extract_return_addr(__builtin_return_address(0)))
 
 /** The caller that counts: that of operator new where it is what called malloc. */
@@ -492,7 +484,7 @@ static __attribute__((noinline)) void *allocated_unusually(enum kind kind, void 
 }
 
 static always_inline void *allocated(enum kind kind, void *block, size_t size, uintptr_t site) {
-  if (likely(put_quickly(kind, block, false, size, site))) return block;
+  if (likely(put_quickly(kind, block, false, size, site) || left_out_quickly(block, size))) return block;
   return allocated_unusually(kind, block, size, site);
 }
 
@@ -511,15 +503,21 @@ static void *allocate_aligned(size_t align, size_t size, uintptr_t site) {
 }
 
 static __attribute__((noinline)) void free_unusually(void *block) {
-  const bool recording = is_recording();
-  if (is_wanted(block)) {
-    if (watches_touched()) large_leaves(block);
-    if (recording && enter()) {
-      put_one_word(KIND_FREE, block, ticks());
-      leave();
-    }
+  const bool recording = is_recording(), recorded = was_recorded(block), counted = options.sample_bytes != 0;
+  if (recorded && watches_touched()) large_leaves(block);
+  if (recording && (recorded || counted) && enter()) {
+    if (counted) sample_count_end(self.counts, usable_bytes(block));
+    if (recorded) put_one_word(KIND_FREE, block, ticks());
+    leave();
   }
   __libc_free(block);
+}
+
+static void count_realloc(size_t old_bytes) {
+  if (options.sample_bytes == 0 || !enter()) return;
+  self.counts->reallocs += 1;
+  sample_count_end(self.counts, old_bytes);
+  leave();
 }
 
 /** A failed realloc leaves the block where it is, and no event; what was measured of it meanwhile does no harm. */
@@ -527,21 +525,24 @@ static void *reallocate(void *block, size_t size, uintptr_t site) {
   if (block == NULL) return allocated(KIND_MALLOC, __libc_realloc(NULL, size), size, site);
   if (!is_recording()) {
     if (watches_touched()) large_leaves(block);
+    if (options.sample_bytes != 0) sample_remove(block);
     return __libc_realloc(block, size);
   }
   if (size == 0) {
     free_unusually(block);
     return NULL;
   }
-  const bool was_wanted = is_wanted(block);
-  const size_t old_bytes = options.touch ? usable_bytes(block) : 0;
+  const bool was_wanted = was_recorded(block);
+  const size_t old_bytes = usable_bytes(block);
   if (options.touch && was_wanted) large_leaves(block);
   const uint64_t left_at = ticks();
   void *moved = __libc_realloc(block, size);
   if (moved == NULL) {
     if (options.touch && was_wanted) large_add(block, old_bytes);
+    if (options.sample_bytes != 0 && was_wanted) sample_add(block);
     return NULL;
   }
+  count_realloc(old_bytes);
   const bool wanted = is_wanted(moved);
   if (!was_wanted) {
     if (wanted) put_allocation(KIND_MALLOC, moved, old_bytes, size, 0, site);
@@ -549,7 +550,7 @@ static void *reallocate(void *block, size_t size, uintptr_t site) {
   }
   if (options.touch && wanted) large_add(moved, old_bytes);
   if (!enter()) return moved;
-  if (wanted) {
+  if (wanted && is_drawn(moved, size)) {
     put_one_word(KIND_MOVE, block, left_at);
     put_block(KIND_REALLOC, moved, size, 0, site);
   } else {
@@ -579,6 +580,7 @@ EXPORT void *reallocarray(void *block, size_t count, size_t size) {
 EXPORT void free(void *block) {
   if (block == NULL) return;
   if (likely(put_quickly(KIND_FREE, block, true, 0, 0))) __libc_free(block);
+  else if (freed_quickly(block)) __libc_free(block);
   else free_unusually(block);
 }
 
@@ -719,6 +721,11 @@ static bool take_stream(void) {
   if (self.number == 0) self.number = ++process.thread_count;
   unlock(&guard->lock);
   if (stream == NULL) return false;
+  if (options.sample_bytes != 0) {
+    if (self.chance == 0) self.chance = sample_seed(self.number);
+    self.counts = &stream->file->counts;
+    self.bytes_to_sample = sample_gap(&self.chance);
+  }
   self.stream = stream;
   self.cursor = stream->cursor;
   self.limit = limit_of(stream);
@@ -727,13 +734,19 @@ static bool take_stream(void) {
   return true;
 }
 
+static void leave_stream(void) {
+  self.stream = NULL;
+  self.cursor = self.limit = NULL;
+  self.counts = NULL;
+  self.bytes_to_sample = 0;
+}
+
 static void thread_ended(void *argument) {
   struct stream *stream = argument;
   if (self.stream != stream) return;
   stream->cursor = self.cursor;
   stream->last_ticks = self.last_ticks;
-  self.stream = NULL;
-  self.cursor = self.limit = NULL;
+  leave_stream();
   lock(&guard->lock);
   stream->next_idle = process.idle;
   process.idle = stream;
@@ -904,8 +917,11 @@ static void read_options(void) {
     control_complain("HAKMEM_RECORD_DIR", directory, "the whole path of a folder that can be written");
     return;
   }
-  struct recorder_options asked = {.stacks = 1};
+  struct recorder_options asked = {.stacks = 1, .sample_seed = 1};
   if (!control_read_options(environment, &asked)) return;
+  if (asked.sample_mean != 0 && !sample_begin(asked.sample_mean, asked.sample_seed)) return;
+  options.sample_bytes = asked.sample_mean;
+  options.sample_seed = asked.sample_seed;
   options.off = false;
   options.min_size = asked.min_size;
   strcpy(options.directory, directory);
@@ -954,6 +970,9 @@ static bool make_process_file(void) {
   file->touch = options.touch;
   file->forked = process.begun > 1;
   file->min_size = options.min_size;
+  file->sample_mean_bytes = options.sample_bytes;
+  file->sample_seed = options.sample_seed;
+  file->sample_whole_bytes = options.sample_bytes != 0 ? SAMPLE_WHOLE_BYTES : 0;
   file->start_ticks = ticks();
   file->start_ns = monotonic_ns();
   process.file = file;
@@ -974,6 +993,7 @@ static void forget_parent(void) {
   process.stream_count = process.thread_count = 0;
   process.finished = false;
   large.lock = 0;
+  sample_forget();
   memset(&self, 0, sizeof self);
 }
 
@@ -996,6 +1016,7 @@ static __attribute__((noinline)) bool begin_recording(void) {
         note_maps();
         const bool plain = options.min_size == 0 && !options.touch && options.tsc;
         options.switched_on = plain ? RECORDING_PLAIN : RECORDING_FILTERED;
+        if (options.sample_bytes != 0) options.switched_on = options.touch ? RECORDING_FILTERED : RECORDING_SAMPLED;
         const bool on = control_begin(process.control, process.file->start_ns);
         __atomic_store_n(&guard->recording, on ? options.switched_on : RECORDING_PAUSED, __ATOMIC_RELEASE);
       } else {
@@ -1055,8 +1076,7 @@ EXPORT __attribute__((noreturn)) void _Exit(int status) { _exit(status); }
 static void forked_child(void) {
   /* A handler of somebody who registered before us has allocated: the recording has begun anew already. */
   if (guard->recording != RECORDING_OFF && process.pid == getpid()) return;
-  self.stream = NULL;
-  self.cursor = self.limit = NULL;
+  leave_stream();
   __atomic_store_n(&guard->recording, RECORDING_OFF, __ATOMIC_RELEASE);
   __atomic_store_n(&guard->lock, 0, __ATOMIC_RELEASE);
   __atomic_store_n(&guard->ring_lock, 0, __ATOMIC_RELEASE);

@@ -19,7 +19,9 @@ const record =
   (value) =>
     isRecord(value) && Object.entries(fields).every(([name, check]) => check(value[name]));
 
-const origin_fields: Readonly<Record<keyof Origin, Check>> = {
+const positive: Check = (value) => count(value) && value !== 0;
+
+const origin_fields: Readonly<Record<keyof Required<Origin>, Check>> = {
   source: (value) => value === 'recorded' || value === 'generated' || value === 'imported',
   format: orNull(text),
   program: text,
@@ -41,7 +43,18 @@ const origin_fields: Readonly<Record<keyof Origin, Check>> = {
   sites: listOf(record({ hash: text, name: orNull(text) })),
   notes: listOf(text),
   dropped: count,
+  sampling: (value) => value === undefined || sampling(value),
 };
+
+const sampling = record({
+  mean_bytes: positive,
+  seed: count,
+  whole_bytes: positive,
+  reallocs: count,
+  counts: listOf(
+    record({ below_bytes: positive, allocations: count, allocated_bytes: count, ends: count, ended_bytes: count }),
+  ),
+});
 
 const statistics_fields: Readonly<Record<keyof Statistics, Check>> = {
   events: count,

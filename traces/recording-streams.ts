@@ -50,6 +50,10 @@ export interface RecordedProcess {
   readonly stop_errno: number;
   readonly exit_status: number;
   readonly min_size_bytes: number;
+  /** 0: everything was recorded. */
+  readonly sample_mean_bytes: number;
+  readonly sample_seed: number;
+  readonly sample_whole_bytes: number;
   readonly lost_events: number;
   readonly start_ticks: number;
   readonly elapsed_ticks: number;
@@ -110,6 +114,8 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
   if (bytes.length < process_file_bytes || bytes.toString('latin1', 0, 8) !== process_magic) return undefined;
   const word = (index: number) => bytes.readUInt32LE(8 + index * 4);
   const long = (index: number) => Number(bytes.readBigUInt64LE(64 + index * 8));
+  /** Of the fields that came later: 0 in a file cut off before them. */
+  const later = (index: number) => (bytes.length < 72 + index * 8 ? 0 : long(index));
   if (word(0) !== version)
     throw new TraceError(folder, 'process', `layout ${word(0)}; this hakmem reads layout ${version}`);
   // What is true of every recording of this layout; else the file was damaged.
@@ -145,6 +151,9 @@ function readProcess(folder: string, image: number, became_another: boolean): Re
     resident_peak_bytes: long(9),
     attached: bytes.length < process_file_bytes + 8 ? null : (attached_ends[long(10)] ?? null),
     start_ns: long(3),
+    sample_mean_bytes: later(11),
+    sample_seed: later(12),
+    sample_whole_bytes: later(13),
     parent: word(2),
     control,
     control_is_damaged: control === undefined && existsSync(join(folder, 'control')),

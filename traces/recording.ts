@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { TraceBuilder } from './builder.ts';
+import { readSampling } from './recording-counts.ts';
 import { Modules, SiteTable } from './recording-sites.ts';
 import { MergedStreams, type RecordedProcess, readMaps, record_kind, type Stream } from './recording-streams.ts';
 import { type Chunk, large_bytes, limits, type Origin, originOf, type ProcessSpent } from './trace.ts';
@@ -219,6 +220,7 @@ export class Recording {
       sites: this.sites.sites,
       notes: this.notes(),
       dropped: this.dropped,
+      sampling: readSampling(recorded),
     });
   }
 
@@ -249,6 +251,8 @@ export class Recording {
     const notes: (string | false)[] = [
       recorded.touch &&
         "Recorded with glibc's mmap threshold pinned at 128 KiB, transparent huge pages off, and large blocks from its heap emptied of old pages, so that the touched pages of each block of 512 KiB and more could be counted.",
+      recorded.sample_mean_bytes > 0 &&
+        `A sample: all blocks of ${recorded.sample_whole_bytes} bytes and more, of smaller ones of s bytes a share of 1 - exp(-s / ${recorded.sample_mean_bytes}), seed ${recorded.sample_seed}. Each realloc is drawn anew: a block that so leaves the sample is freed, one that enters it allocated.`,
       recorded.min_size_bytes > 0 && `Only blocks of at least ${recorded.min_size_bytes} bytes were kept.`,
       recorded.attached !== null && watchedFromOutside(recorded),
       !recorded.finished &&

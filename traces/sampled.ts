@@ -8,6 +8,7 @@
  */
 import seedrandom from 'seedrandom';
 import { TraceBuilder } from './builder.ts';
+import { withoutCounts } from './sample-estimate.ts';
 import { Tally } from './tally.ts';
 import { type Chunk, type Origin, op, type Statistics, type Trace } from './trace.ts';
 
@@ -32,7 +33,7 @@ export class SampledTrace implements Trace {
     this.path = `${trace.path} (${share.toPrecision(3)} of its ${this.by}s)`;
     const of = this.by === 'site' ? 'call sites' : 'objects of every call site';
     const note = `A sample: ${share.toPrecision(3)} of the ${of}, seed ${seed}.`;
-    this.origin = { ...trace.origin, process: null, notes: [...trace.origin.notes, note] };
+    this.origin = { ...withoutCounts(trace.origin), process: null, notes: [...trace.origin.notes, note] };
   }
 
   get statistics(): Statistics {

@@ -61,6 +61,29 @@ export interface ProcessSpent {
   readonly exit: number | string;
 }
 
+/** Exact counts of the blocks of one size class while a sample was taken. */
+export interface SizeClassCount {
+  /** Exclusive, a power of two; the class reaches down to its half, the first to 0. */
+  readonly below_bytes: number;
+  /** Reallocs included. */
+  readonly allocations: number;
+  readonly allocated_bytes: number;
+  /** Freed or moved by a realloc, by what the block had room for: what was asked for was not known any more. */
+  readonly ends: number;
+  readonly ended_bytes: number;
+}
+
+/** How small blocks were drawn: one of s bytes with probability 1 - exp(-s / mean_bytes), where 0 counts as 1. */
+export interface Sampling {
+  readonly mean_bytes: number;
+  readonly seed: number;
+  /** Blocks from here on are all there. */
+  readonly whole_bytes: number;
+  readonly reallocs: number;
+  /** Of the whole recording, smallest first; empty where the trace is only a part of it. */
+  readonly counts: readonly SizeClassCount[];
+}
+
 /** Where a trace comes from, and what is known about it beyond its events. */
 export interface Origin {
   /** "recorded", "generated" or "imported". */
@@ -80,6 +103,8 @@ export interface Origin {
   readonly notes: readonly string[];
   /** Frees of unknown pointers that an importer dropped. */
   readonly dropped: number;
+  /** Only where the recorder took a sample. */
+  readonly sampling?: Sampling | undefined;
 }
 
 /** Counts over a whole trace; `tally.ts` makes them. */

@@ -2,9 +2,9 @@
 import { median } from 'd3-array';
 import { measureProgram, NotStartedError, type Spent } from '../../native/measure.ts';
 import { runReplayer } from '../../native/replayer.ts';
-import { open } from '../../traces/index.ts';
 import { CheckFailed, UsageError } from '../command.ts';
 import { asHakFile } from '../crosscheck.ts';
+import { openTrace } from '../open-trace.ts';
 import { proveSetting, whyNotLive } from '../setting-proof.ts';
 import { type SubjectSetting, subjectEnvironment, subjectLibrary } from '../subject-setting.ts';
 import type { Run } from './metrics.ts';
@@ -78,7 +78,7 @@ const steady_rounds = 3;
 /** `path` is a `.hak` file, or anything that `import` reads. */
 export function traceSubject(path: string, signal: AbortSignal): CompareSubject {
   // The replayer reads `.hak` alone.
-  const file = asHakFile(open(path)).path;
+  const file = asHakFile(openTrace(path)).path;
   return {
     name: path,
     phases: ['cold', 'steady'],

@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { default_profile, mode_names } from '../../sim/index.ts';
 import { ModelLimit } from '../../sim/peers/peer.ts';
-import { open, type Trace } from '../../traces/index.ts';
+import type { Trace } from '../../traces/index.ts';
 import { UsageError, wholeNumber } from '../command.ts';
+import { openTrace } from '../open-trace.ts';
 import { peerPolicy, settingsOf } from '../peer-replay.ts';
 import { choose, chooseTouch } from '../setup.ts';
 import type { Under } from './figures.ts';
@@ -59,7 +60,7 @@ export async function chooseUnder(base: Trace, head: Trace, options: UnderOption
 
 /** Throws UsageError. */
 export function openSome(path: string): Trace {
-  const trace = open(path);
+  const trace = openTrace(path);
   if (trace.statistics.events === 0) throw new UsageError(`${path}: no events; wanted a trace with some`);
   return trace;
 }

@@ -87,6 +87,11 @@ static bool read_frames(const char *text, uint64_t *frames) {
   return rest != NULL && *rest == '\0' && *frames >= 1 && *frames <= RECORDER_STACK_FRAMES_MAX;
 }
 
+static bool read_seed(const char *text, uint64_t *seed) {
+  const char *rest = read_number(text, seed);
+  return rest != NULL && *rest == '\0';
+}
+
 static bool read_flag(const char *text, bool *flag) {
   *flag = strcmp(text, "1") == 0;
   return *flag || strcmp(text, "0") == 0;
@@ -108,6 +113,12 @@ static bool read_raw_size(const char *text, uint64_t *bytes) { return read_size(
 bool control_read_options(const char *(*environment)(const char *name), struct recorder_options *options) {
   static const char time[] = "a time such as 2s or 500ms", size[] = "a size of at least 1MiB";
   READ("HAKMEM_RECORD_MIN_SIZE", read_size, &options->min_size, "a size such as 2MiB, 512K or 4096");
+  READ("HAKMEM_RECORD_SAMPLE", read_size, &options->sample_mean, "a size such as 512KiB");
+  READ("HAKMEM_RECORD_SEED", read_seed, &options->sample_seed, "a whole number");
+  if (options->sample_mean != 0 && options->min_size != 0) {
+    control_complain("HAKMEM_RECORD_SAMPLE", environment("HAKMEM_RECORD_SAMPLE"), "no HAKMEM_RECORD_MIN_SIZE beside it");
+    return false;
+  }
   READ("HAKMEM_RECORD_STACKS", read_frames, &options->stacks, "1 to 64 frames");
   READ("HAKMEM_RECORD_TOUCH", read_flag, &options->touch, "0 or 1");
   READ("HAKMEM_RECORD_AFTER", read_time, &asked.after_ns, time);

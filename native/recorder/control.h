@@ -33,6 +33,7 @@ struct segment_header {
 /** What is recorded of a call, for record.c; the rest of the options is kept in here. */
 struct recorder_options {
   uint64_t min_size, stacks;
+  uint64_t sample_mean, sample_seed; /* 0: no sample */
   bool touch;
 };
 

@@ -6,6 +6,8 @@
 #define HAKMEM_RECORDER_RAW_H
 #include <stdint.h>
 
+#include "sample.h"
+
 /** Kinds of records, the low four bits of their first word. An allocation's kind is its operation in a trace, plus one. */
 enum kind {
   KIND_END,
@@ -47,6 +49,7 @@ struct process_file {
   uint64_t start_ticks, start_ns, last_ticks, last_ns;
   uint64_t user_ns, sys_ns, faults, resident_peak_bytes;
   uint64_t attached; /* enum attached; 0 where the recorder was there from the start */
+  uint64_t sample_mean_bytes, sample_seed, sample_whole_bytes; /* no sample: all 0 */
 };
 
 /** The start of a stream file: header, buffer, then what was flushed. */
@@ -54,7 +57,8 @@ struct stream_file {
   char magic[8];
   uint64_t flushed_bytes; /* bytes behind the buffer that are whole */
   uint64_t pending_bytes; /* bytes of the buffer that are being flushed; to the ring: the number of the segment */
-  char rest[HEADER_BYTES - 24];
+  struct sample_counts counts;
+  char rest[HEADER_BYTES - 24 - sizeof(struct sample_counts)];
   uint64_t buffer[BUFFER_WORDS];
 };
 _Static_assert(sizeof(struct stream_file) == HEADER_BYTES + BUFFER_BYTES, "the buffer follows the header page");
