@@ -33,7 +33,7 @@ const heaptrack = '/usr/lib/heaptrack/libheaptrack_preload.so';
 const libc = '/lib/x86_64-linux-gnu/libc.so.6';
 const port = '17391';
 
-const octave_cells = `x = cell(1, 60000); for i = 1:60000, x{i} = sprintf('%d', i); end; y = [x{:}];`;
+const octave_cells = `x = cell(1, 15000); for i = 1:15000, x{i} = sprintf('%d', i); end; y = [x{:}];`;
 const redis_load = `for i in $(seq 100); do redis-cli -p ${port} ping >/dev/null 2>&1 && break; sleep 0.05; done
 timeout 30 redis-benchmark -p ${port} -q -n 40000 -r 20000 -d 100 -P 8 -t set,get,lpush,hset >/dev/null
 redis-cli -p ${port} shutdown nosave >/dev/null 2>&1`;
@@ -133,12 +133,18 @@ function isInstalled({ name, command }: Subject): boolean {
 
 async function measure(
   subject: Subject,
-  measured: readonly Way[],
+  wanted: readonly Way[],
   rounds: number,
   directory: string,
   random: () => number,
 ): Promise<Row> {
   const folder = join(directory, 'raw');
+  const measured: Way[] = [...wanted];
+  if (measured.includes('heaptrack'))
+    await run(subject, folder, 'heaptrack').catch((error: Error) => {
+      process.stderr.write(`${error.message}: heaptrack is skipped\n`);
+      measured.pop();
+    });
   const cpu_ns = new Map<Way, number[]>(measured.map((way) => [way, []]));
   await run(subject, folder, 'none');
   await run(subject, folder, 'full');
@@ -246,6 +252,7 @@ function lines(row: Row): string[] {
   });
   const sizes = [row.hak_bytes_per_event, row.hak_bytes_per_event_bare].map((bytes) => bytes.toFixed(1));
   const rate = (row.events / row.cpu_ms / 1000).toFixed(2);
+  while (cells.length < Object.keys(ways).length - 1) cells.push('-');
   return [
     `| ${[row.name, row.events.toLocaleString('en'), `${row.cpu_ms.toFixed(0)} ms`, rate, ...cells, ...sizes].join(' | ')} |`,
   ];
