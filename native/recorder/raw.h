@@ -4,7 +4,6 @@
  */
 #ifndef HAKMEM_RECORDER_RAW_H
 #define HAKMEM_RECORDER_RAW_H
-#include "sample.h"
 #include <stdint.h>
 
 #include "sample.h"
