@@ -50,7 +50,6 @@ struct process_file {
   uint64_t user_ns, sys_ns, faults, resident_peak_bytes;
   uint64_t sample_mean_bytes, sample_seed, sample_whole_bytes; /* no sample: all 0 */
   uint64_t attached; /* enum attached; 0 where the recorder was there from the start */
-  uint64_t sample_mean_bytes, sample_seed, sample_whole_bytes; /* no sample: all 0 */
 };
 
 /** The start of a stream file: header, buffer, then what was flushed. */
