@@ -12,6 +12,7 @@ export const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   info: async () => (await import('./info.ts')).addInfo,
   filter: async () => (await import('./filter.ts')).addFilter,
   anonymize: async () => (await import('./anonymize.ts')).addAnonymize,
+  symbols: async () => (await import('./symbols.ts')).addSymbols,
   replay: async () => (await import('./replay.ts')).addReplay,
   explain: async () => (await import('./explain.ts')).addExplain,
   calibrate: async () => (await import('./calibrate.ts')).addCalibrate,

@@ -44,6 +44,7 @@ const origin_fields: Readonly<Record<keyof Required<Origin>, Check>> = {
   notes: listOf(text),
   dropped: count,
   sampling: (value) => value === undefined || sampling(value),
+  modules: (value) => value === undefined || modules(value),
 };
 
 const sampling = record({
@@ -55,6 +56,8 @@ const sampling = record({
     record({ below_bytes: positive, allocations: count, allocated_bytes: count, ends: count, ended_bytes: count }),
   ),
 });
+
+const modules = listOf(record({ name: text, path: text, build_id: orNull(text) }));
 
 const statistics_fields: Readonly<Record<keyof Statistics, Check>> = {
   events: count,

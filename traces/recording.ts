@@ -218,6 +218,7 @@ export class Recording {
       has_sites: true,
       process: this.spent(),
       sites: this.sites.sites,
+      modules: this.modules.used,
       notes: this.notes(),
       dropped: this.dropped,
       sampling: readSampling(recorded),

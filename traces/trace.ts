@@ -84,6 +84,15 @@ export interface Sampling {
   readonly counts: readonly SizeClassCount[];
 }
 
+/** A file that call sites of a recording lie in. */
+export interface Module {
+  /** As the names of sites have it: without its folder. */
+  readonly name: string;
+  readonly path: string;
+  /** Which build of it; null where it was linked without an id, or was replaced before it was looked at. */
+  readonly build_id: string | null;
+}
+
 /** Where a trace comes from, and what is known about it beyond its events. */
 export interface Origin {
   /** "recorded", "generated" or "imported". */
@@ -105,6 +114,8 @@ export interface Origin {
   readonly dropped: number;
   /** Only where the recorder took a sample. */
   readonly sampling?: Sampling | undefined;
+  /** Only where sites are offsets in modules. */
+  readonly modules?: readonly Module[] | undefined;
 }
 
 /** Counts over a whole trace; `tally.ts` makes them. */
