@@ -138,6 +138,12 @@ describe('events', () => {
 });
 
 describe('damage', () => {
+  test('times that lie further apart than a trace can tell are refused, though each is near the first', () => {
+    const far = (made: number) => logOf([block(5, 2 ** 53, 8), block(made, 9, 8)]);
+    expect(refusal(far(0))).toMatch(/^byte \d+: a time 2\^53 ns or more from another/);
+    expect(read(far(1)).rows.at(-1)).toMatchObject({ time_ns: 2 ** 53 - 1 });
+  });
+
   const log = logOf([block(0, 4, 8), block(1, 4, 8)]);
 
   test.each([

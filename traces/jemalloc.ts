@@ -88,6 +88,9 @@ class Log {
   private is_cut = false;
   /** The first time read, which all others are told from: those since 1970 need more than the 53 bits of a number. */
   private readonly epoch = { billions: -1, units: 0 };
+  /** Of all times, from the first read. */
+  private earliest_ns = 0;
+  private latest_ns = 0;
 
   constructor(stream: ByteStream) {
     this.reader = new JsonReader(stream);
@@ -209,7 +212,10 @@ class Log {
     const { billions, units } = reader;
     if (epoch.billions < 0) Object.assign(epoch, { billions, units });
     const since_ns = (billions - epoch.billions) * 1e9 + (units - epoch.units);
-    if (!Number.isSafeInteger(since_ns)) throw this.error('a time 2^53 ns or more from the first; wanted one nearer');
+    this.earliest_ns = Math.min(this.earliest_ns, since_ns);
+    this.latest_ns = Math.max(this.latest_ns, since_ns);
+    if (!Number.isSafeInteger(this.latest_ns - this.earliest_ns))
+      throw this.error('a time 2^53 ns or more from another; wanted one nearer');
     return since_ns;
   }
 
