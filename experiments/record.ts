@@ -20,6 +20,7 @@ import { writeHak } from '../traces/file.ts';
 import {
   type Clocks,
   type Launch,
+  processFolders,
   type RecordedProcess,
   Recording,
   readProcesses,
@@ -204,7 +205,7 @@ async function recordLive(pid: number, options: RecordOptions): Promise<void> {
       child.once('error', reject);
       child.once('exit', resolve);
     });
-    if (!hasProcesses(raw.directory)) {
+    if (processFolders(raw.directory).length === 0) {
       // It has said why.
       process.exitCode = status ?? exit_codes.failed;
       return;
@@ -235,7 +236,7 @@ class RawFolder {
   leave(): void {
     process.off('exit', this.onExit);
     if (this.is_wanted) return;
-    if (this.is_read || !existsSync(this.directory) || !hasProcesses(this.directory))
+    if (this.is_read || !existsSync(this.directory) || processFolders(this.directory).length === 0)
       rmSync(this.directory, { recursive: true, force: true });
     else say(`the raw recording is kept: hakmem record --from-raw ${this.directory}`);
   }
@@ -251,12 +252,8 @@ function emptyFolder(path: string): string {
   throw new UsageError(`${path}: cannot hold the raw recording: not empty`);
 }
 
-function hasProcesses(directory: string): boolean {
-  return readdirSync(directory).some((name) => /^\d+\.\d+$/.test(name));
-}
-
 function convertRaw(directory: string, options: RecordOptions): void {
-  if (!existsSync(directory) || !statSync(directory).isDirectory() || !hasProcesses(directory))
+  if (!existsSync(directory) || !statSync(directory).isDirectory() || processFolders(directory).length === 0)
     throw new UsageError(`${directory}: no raw recording; wanted a folder with folders of processes such as 1234.0`);
   if (readProcesses(directory).length === 0)
     throw new UsageError(

@@ -37,24 +37,15 @@ function isWritable(path: string): boolean {
 beforeAll(() => {
   mkdirSync(raw_folders);
   const programs = join(import.meta.dirname, 'programs');
-  const compile = (name: string, ...args: string[]) => {
-    const { status, stderr } = spawnSync(
-      'cc',
-      ['-O1', '-w', '-fno-builtin', '-pthread', ...args, '-o', join(folder, name)],
-      {
-        cwd: programs,
-        encoding: 'utf8',
-      },
-    );
+  const compile = (compiler: string, name: string, source: string, ...args: string[]) => {
+    const all = ['-O1', '-w', '-fno-builtin', '-pthread', ...args, '-o', join(folder, name), source];
+    const { status, stderr } = spawnSync(compiler, all, { cwd: programs, encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
   };
-  compile('lives', 'lives.c');
-  const cpp = spawnSync('c++', ['-std=c++17', '-O1', '-fno-builtin', '-o', join(folder, 'news'), 'lives.cc'], {
-    cwd: programs,
-  });
-  if (cpp.status !== 0) throw new Error(String(cpp.stderr));
-  compile('lives-static', '-static', 'lives.c');
-  compile('lives-stripped', '-static', '-s', 'lives.c');
+  compile('cc', 'lives', 'lives.c');
+  compile('c++', 'news', 'lives.cc', '-std=c++17');
+  compile('cc', 'lives-static', 'lives.c', '-static');
+  compile('cc', 'lives-stripped', 'lives.c', '-static', '-s');
 });
 
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,7 +1,7 @@
 /** The exact counts that a sampled recording keeps at the start of each stream: mirror of native/recorder/sample.h. */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RecordedProcess } from './recording-streams.ts';
+import { type RecordedProcess, streamFiles } from './recording-streams.ts';
 import type { Sampling } from './trace.ts';
 
 const counts_offset = 24;
@@ -12,7 +12,7 @@ const columns = 4;
 export function readSampling(recorded: RecordedProcess): Sampling | undefined {
   if (recorded.sample_mean_bytes === 0) return undefined;
   const sums = new Array<number>(1 + columns * classes).fill(0);
-  for (const name of readdirSync(recorded.folder).filter((each) => /^stream\.\d+$/.test(each))) {
+  for (const name of streamFiles(recorded)) {
     const words = readWords(join(recorded.folder, name), sums.length);
     for (const [at, word] of words.entries()) sums[at] += word;
   }

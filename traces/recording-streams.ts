@@ -90,9 +90,19 @@ const align_power_max = 31;
 const ticks_max = 2 ** 50;
 const known_kinds = new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15]);
 
+/** Names of the folders in `directory` that processes wrote into. */
+export function processFolders(directory: string): string[] {
+  return readdirSync(directory).filter((name) => /^\d+\.\d+$/.test(name));
+}
+
+/** Names of the process's files of streams. */
+export function streamFiles({ folder }: RecordedProcess): string[] {
+  return readdirSync(folder).filter((name) => /^stream\.\d+$/.test(name));
+}
+
 /** The processes that wrote into `directory`, in the order in which they began. */
 export function readProcesses(directory: string): RecordedProcess[] {
-  const names = readdirSync(directory).filter((name) => /^\d+\.\d+$/.test(name));
+  const names = processFolders(directory);
   return names
     .flatMap((name) => {
       const [pid, image] = name.split('.').map(Number);
@@ -103,8 +113,8 @@ export function readProcesses(directory: string): RecordedProcess[] {
 
 /** The folders in `directory` of processes of which nothing can be read: their first file is cut off or missing. */
 export function unreadableProcesses(directory: string): string[] {
-  return readdirSync(directory)
-    .filter((name) => /^\d+\.\d+$/.test(name) && readProcess(join(directory, name), 0, false) === undefined)
+  return processFolders(directory)
+    .filter((name) => readProcess(join(directory, name), 0, false) === undefined)
     .sort();
 }
 
@@ -435,9 +445,9 @@ export class MergedStreams {
     const { folder, data_offset, buffer_offset, control } = recorded;
     const { segments, missing_bytes } = readRing(folder, data_offset - buffer_offset, control);
     this.ring_missing_bytes = missing_bytes;
-    this.streams = readdirSync(recorded.folder)
-      .filter((name) => /^stream\.\d+$/.test(name))
-      .map((name) => new Stream(join(recorded.folder, name), Number(name.slice(7)), recorded, this.stacks, segments));
+    this.streams = streamFiles(recorded).map(
+      (name) => new Stream(join(recorded.folder, name), Number(name.slice(7)), recorded, this.stacks, segments),
+    );
     const started = this.streams.filter((stream) => stream.advance());
     const overwritten = this.streams.filter(({ is_suffix, is_lost }) => is_suffix && !is_lost);
     this.begin_ticks = overwritten.reduce((latest, { first_ticks = 0 }) => Math.max(latest, first_ticks), 0);

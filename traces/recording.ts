@@ -10,7 +10,7 @@ import { Modules, SiteTable } from './recording-sites.ts';
 import { MergedStreams, type RecordedProcess, readMaps, record_kind, type Stream } from './recording-streams.ts';
 import { type Chunk, large_bytes, limits, type Origin, originOf, type ProcessSpent } from './trace.ts';
 
-export { type RecordedProcess, readProcesses, unreadableProcesses } from './recording-streams.ts';
+export { processFolders, type RecordedProcess, readProcesses, unreadableProcesses } from './recording-streams.ts';
 
 /** The processor's counter and CLOCK_MONOTONIC, read at one moment, in ticks and nanoseconds. */
 export interface Clocks {
